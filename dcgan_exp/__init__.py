@@ -1,0 +1,3 @@
+"""Configuration-driven experiments with DCGANs on TensorFlow and Keras 3."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,292 @@
+"""The run folder: the only module that knows the names inside it; it writes and reads them.
+
+Every file is written whole or not at all (temporary file, fsync, rename); metrics.csv only grows by whole lines.
+This module never imports TensorFlow.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import platform
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from dcgan_exp.config import Config, to_dict
+
+RECORD = "run.json"
+METRICS = "metrics.csv"
+LOG = "run.log"
+CURVES = "curves.png"
+ANIMATION = "samples.gif"
+SAMPLES = "samples"
+CHECKPOINTS = "checkpoints"
+CONFIG = Path(".hydra") / "config.yaml"
+OVERRIDES = Path(".hydra") / "overrides.yaml"
+
+COLUMNS = (
+    "iteration",
+    "images_seen",
+    "d_loss",
+    "g_loss",
+    "d_accuracy",
+    "d_accuracy_real",
+    "d_accuracy_fake",
+    "seconds",
+)
+HEARTBEAT_SECONDS = 10
+SILENT_SECONDS = 60  # a heartbeat older than this means that the process is gone
+
+Status = Literal["running", "finished", "failed", "interrupted", "killed"]
+
+
+class RunError(Exception):
+    """A folder that can't be used as asked. Its text is one line."""
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash at any instant, sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, that takes `path`'s place when the block succeeds."""
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sample_path(folder: Path, iteration: int) -> Path:
+    """Where the grid of an iteration lies."""
+    return folder / SAMPLES / f"{iteration:06d}.png"
+
+
+def network_path(folder: Path, name: str) -> Path:
+    """Where a saved network lies: `generator`, `discriminator`, ..."""
+    return folder / f"{name}.keras"
+
+
+class Recorder:
+    """Keeps run.json and metrics.csv of one running experiment.
+
+    A thread refreshes the heartbeat, so that a reader can tell a run that works from one that was killed.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self._record = record
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    @classmethod
+    def create(cls, folder: Path, config: Config) -> "Recorder":
+        """Claim a folder for a new run. Raises RunError where it holds a run already."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            raise RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}") from None
+        (folder / SAMPLES).mkdir(exist_ok=True)
+        if not (folder / CONFIG).exists():
+            (folder / CONFIG).parent.mkdir(exist_ok=True)
+            write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
+        write_whole(folder / METRICS, (",".join(COLUMNS) + "\n").encode())
+        recorder = cls(folder, {"name": config.name, "status": "running", "reason": None, "iteration": 0})
+        recorder.start()
+        return recorder
+
+    def start(self) -> None:
+        """Take the run over: this process, this host, this instant; then keep the heartbeat."""
+        self.update(status="running", reason=None, **_process_facts())
+        self._thread.start()
+
+    def update(self, **facts: Any) -> None:
+        """Merge facts into run.json and write it."""
+        with self._lock:
+            self._record.update(facts, heartbeat=time.time())
+            write_whole(self.folder / RECORD, json.dumps(self._record, indent=2, ensure_ascii=False).encode())
+
+    def note(self, **facts: Any) -> None:
+        """Merge facts into run.json; the next heartbeat writes them."""
+        with self._lock:
+            self._record.update(facts)
+
+    def append(self, row: dict[str, float]) -> None:
+        """Add one row to metrics.csv. Missing columns stay empty."""
+        line = ",".join(_format(row.get(column)) for column in COLUMNS) + "\n"
+        with open(self.folder / METRICS, "ab", buffering=0) as file:
+            file.write(line.encode())
+            os.fsync(file.fileno())
+
+    def close(self, status: Status, reason: str | None = None, **facts: Any) -> None:
+        """Write the run's end."""
+        self._closed.set()
+        self._thread.join()
+        self.update(status=status, reason=reason, ended=_now(), **facts)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):  # a full disk must not end the thread: it may be freed
+                self.update()
+
+
+def _format(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else repr(round(float(value), 6))
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _process_facts() -> dict[str, Any]:
+    return {
+        "started": _now(),
+        "ended": None,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_start": process_start(os.getpid()),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("dcgan-exp", "tensorflow", "keras", "numpy", "hydra-core")},
+        },
+        "git_commit": _git_commit(),
+    }
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this host started, in clock ticks since boot; null where there is none.
+
+    Together with the pid it names one process, even when the pid is used again.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def _git_commit() -> str | None:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+    return None
+
+
+@contextlib.contextmanager
+def logging_to(folder: Path) -> Iterator[logging.Logger]:
+    """The run's logger, whose records go to run.log."""
+    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("dcgan_exp")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says of itself, whatever state it is in."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def status(self) -> Status:
+        """From the folder alone: a silent or vanished process that never wrote its end was killed."""
+        status: Status = self.record.get("status", "killed")
+        if status != "running":
+            return status
+        if self.record.get("host") == socket.gethostname():
+            alive = process_start(int(self.record.get("pid", -1))) == self.record.get("process_start")
+            return "running" if alive and self.record.get("process_start") else "killed"
+        return "running" if time.time() - float(self.record.get("heartbeat", 0)) < SILENT_SECONDS else "killed"
+
+    def config(self) -> dict[str, Any]:
+        """The composed configuration, as plain nested values. Raises RunError."""
+        path = self.folder / CONFIG
+        try:
+            values = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, yaml.YAMLError, ValueError) as error:
+            raise RunError(f"{path} can't be read: {str(error).partition(chr(10))[0]}") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{path} holds no configuration")
+        return values
+
+    def metrics(self) -> dict[str, list[float | None]]:
+        """The columns of metrics.csv; null where a row has no value. A half-written last line is left out."""
+        text = (self.folder / METRICS).read_text(encoding="utf-8", errors="replace")
+        whole, _, _ = text.rpartition("\n")
+        rows = list(csv.reader(io.StringIO(whole)))
+        if not rows:
+            return {}
+        good = [row for row in rows[1:] if len(row) == len(rows[0])]
+        return {name: [_parse(row[i]) for row in good] for i, name in enumerate(rows[0])}
+
+    def samples(self) -> dict[int, Path]:
+        """The grids by iteration, in order."""
+        found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdigit())
+        return dict(sorted((int(path.stem), path) for path in found))
+
+
+def _parse(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def read(folder: Path) -> Run:
+    """Open a run folder for reading. Raises RunError where it is none or run.json is damaged."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{folder} is not a run folder: it holds no {RECORD}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read: {error}") from error
+    if not isinstance(record, dict):
+        raise RunError(f"{path} holds no record of a run")
+    return Run(folder, record)

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
+from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -149,6 +152,16 @@ class Config:
 def register_schema() -> None:
     """Let `- schema`, first in the defaults list, type-check every group."""
     ConfigStore.instance().store(name="schema", node=Config)
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """The configuration that `python run.py OVERRIDES...` would run. Raises ConfigError."""
+    register_schema()
+    try:
+        with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+            return from_hydra(hydra.compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, overrides) from error
 
 
 def from_hydra(composed: DictConfig) -> Config:

@@ -1,0 +1,77 @@
+"""What a person at the terminal sees of a running experiment. Plain lines where the output is no terminal."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+console = Console(highlight=False, soft_wrap=True)
+error_console = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line. Nothing in it is taken for markup."""
+    console.print(Text(text, style=style))
+
+
+def warn(text: str) -> None:
+    """A line that stands out, on the error stream."""
+    error_console.print(Text(f"WARNING: {text}", style="bold yellow"))
+
+
+def fail(text: str) -> None:
+    """The one line that an error is told in, on the error stream."""
+    error_console.print(Text(text, style="bold red"))
+
+
+class TrainingProgress:
+    """A bar with speed, losses and accuracy, and the listing's line at each sample interval."""
+
+    def __init__(self, total: int, batch_size: int, done: int = 0) -> None:
+        self.batch_size = batch_size
+        self.first, self.started = done, time.perf_counter()
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
+            TextColumn("{task.fields[measures]}"),
+            console=console, disable=not console.is_terminal, speed_estimate_period=60, expand=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("training", total=total, completed=done, speed="", measures="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def advance(self, iteration: int, measures: dict[str, float]) -> None:
+        """The state after an iteration."""
+        speed = (iteration - self.first) / max(time.perf_counter() - self.started, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=iteration,
+            speed=f"{speed:.1f} it/s {speed * self.batch_size:.0f} images/s",
+            measures=f"D {measures['d_loss']:.3f} G {measures['g_loss']:.3f} acc {measures['d_accuracy']:.0f}%",
+        )
+
+    def report(self, iteration: int, measures: dict[str, float]) -> None:
+        """The listing's line."""
+        say(listing_line(iteration, measures))
+
+
+def listing_line(iteration: int, measures: dict[str, float]) -> str:
+    """`1000 [D loss: 0.235200, acc.: 92.58%] [G loss: 4.601653]`."""
+    d_loss, accuracy, g_loss = (measures[key] for key in ("d_loss", "d_accuracy", "g_loss"))
+    return f"{iteration} [D loss: {d_loss:.6f}, acc.: {accuracy:.2f}%] [G loss: {g_loss:.6f}]"
+
+
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 07 s` or `8.4 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,103 @@
+"""What stands between Hydra and a run: the checks before Hydra writes anything, and every error in one line.
+
+Exit codes: 0 finished, 1 failed, 2 not started because something asked for can't be used, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from secrets import token_hex
+from typing import NoReturn
+
+import hydra
+from hydra import initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dcgan_exp import console, data, runs
+from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, DataConfig, explain, from_hydra, register_schema, to_dict
+
+FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def launch(main: Callable[[], object]) -> NoReturn:
+    """Check the command line, then let Hydra's `main` run it; exit with the code that tells how it went."""
+    register_schema()
+    # Two runs started in the same second must not share a folder.
+    OmegaConf.register_new_resolver("run_token", lambda: token_hex(3), use_cache=True)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed in several lines
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = get_args_parser().parse_args()
+    try:
+        if not (arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion):
+            preflight(arguments.overrides)
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        refuse(explain(error, arguments.overrides))
+    except (ConfigError, runs.RunError) as error:
+        refuse(error)
+    sys.exit(FINISHED)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Say in one line what can't be used."""
+    console.fail(str(error))
+    sys.exit(REFUSED)
+
+
+def preflight(overrides: Sequence[str]) -> None:
+    """Find everything that would stop the run before anything is written. Raises ConfigError or RunError."""
+    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+        composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+    folder = Path(composed.hydra.run.dir)
+    if (folder / runs.RECORD).exists():
+        raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
+    check_writable(folder)
+    load_data(task_config(composed).data)
+
+
+def task_config(composed: DictConfig) -> Config:
+    """The experiment's part of a configuration that holds Hydra's own settings too. Raises ConfigError."""
+    task = composed.copy()
+    OmegaConf.set_struct(task, False)
+    del task["hydra"]
+    return from_hydra(task)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ConfigError where the folder can't be made or written."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError("hydra.run.dir", folder, f"{existing} can't be written; choose a folder that can")
+
+
+def load_data(config: DataConfig) -> data.Dataset:
+    """The images, read once in this process however often they are asked for. Raises ConfigError."""
+    return _load_data(**to_dict(config))
+
+
+@lru_cache(maxsize=1)
+def _load_data(**values: object) -> data.Dataset:
+    return data.load(DataConfig(**values))  # type: ignore[arg-type]
+
+
+def run_job(config: Config, folder: Path) -> float | None:
+    """Train in the folder and say how it went. Returns what a sweep minimises."""
+    dataset = load_data(config.data)
+    if dataset.warning:
+        console.warn(dataset.warning)
+    from dcgan_exp import training  # here, so that --help and errors need no TensorFlow
+
+    outcome = training.train(config, dataset, folder)
+    run = runs.read(folder)
+    console.say(f"{outcome.status} after {console.duration(run.record['seconds'])}: {folder}", "bold")
+    if outcome.reason:
+        console.say(outcome.reason)
+    if outcome.status == "finished":
+        console.say(f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs")
+        return outcome.measures["g_loss"]
+    sys.exit(INTERRUPTED if outcome.status == "interrupted" else FAILED)

@@ -1,6 +1,10 @@
 """What a person at the terminal sees of a running experiment. Plain lines where the output is no terminal."""
 
+import contextlib
+import os
+import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +29,21 @@ def warn(text: str) -> None:
 def fail(text: str) -> None:
     """The one line that an error is told in, on the error stream."""
     error_console.print(Text(text, style="bold red"))
+
+
+@contextlib.contextmanager
+def native_noise_silenced() -> Iterator[None]:
+    """For `import tensorflow`, which writes of its build and of absent GPUs past every log level. Exceptions pass."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class TrainingProgress:

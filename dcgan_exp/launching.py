@@ -90,7 +90,8 @@ def run_job(config: Config, folder: Path) -> float | None:
     dataset = load_data(config.data)
     if dataset.warning:
         console.warn(dataset.warning)
-    from dcgan_exp import training  # here, so that --help and errors need no TensorFlow
+    with console.native_noise_silenced():
+        from dcgan_exp import training  # here, so that --help and errors need no TensorFlow
 
     outcome = training.train(config, dataset, folder)
     run = runs.read(folder)

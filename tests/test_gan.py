@@ -1,0 +1,183 @@
+"""The compiled step against Keras' own train_on_batch, and what it promises of weights and random numbers."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dcgan_exp import config as config_module
+from dcgan_exp.config import Config, compose
+from dcgan_exp.gan import GAN, OPTIMIZERS, UPDATES
+
+Make = Callable[..., Config]
+
+
+def weights(gan: GAN) -> list[np.ndarray]:
+    return [variable.numpy() for owner in gan.variables.values() for variable in owner]
+
+
+def keras_iteration(gan: GAN, iteration: int) -> tuple[list[np.ndarray], list[np.ndarray], dict[str, float]]:
+    """The listing's calls from the same weights and inputs: G's weights, D's weights and what was reported."""
+    networks = gan.stock_networks()
+    generator = networks["generator"]
+    discriminator = keras.Sequential([networks["discriminator"], keras.layers.Activation("sigmoid")])
+    stacked = keras.Sequential([generator, discriminator])
+    discriminator.compile(loss="binary_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
+    real_images = gan.real_images(tf.constant(iteration, tf.int64)).numpy()
+    latents = gan.latents(tf.constant(iteration, tf.int64)).numpy()
+    ones, zeros = np.ones((len(latents), 1)), np.zeros((len(latents), 1))
+    generated_images = generator.predict_on_batch(latents)
+    real = discriminator.train_on_batch(real_images, ones, return_dict=True)
+    discriminator.reset_metrics()
+    fake = discriminator.train_on_batch(generated_images, zeros, return_dict=True)
+    discriminator.trainable = False  # only now: D's own function has been traced with its weights trainable
+    stacked.compile(loss="binary_crossentropy", optimizer=keras.optimizers.Adam())
+    g_loss = stacked.train_on_batch(latents, ones)
+    reported = {
+        "d_loss": (real["loss"] + fake["loss"]) / 2,
+        "d_accuracy": 100 * (real["accuracy"] + fake["accuracy"]) / 2,
+        "g_loss": float(g_loss),
+    }
+    return generator.get_weights(), networks["discriminator"].get_weights(), reported
+
+
+def test_one_iteration_is_the_listings(small_images: np.ndarray) -> None:
+    gan = GAN(compose(["data=mnist_5k", "batch_size=32"]), small_images)
+    generator_weights, discriminator_weights, expected = keras_iteration(gan, 1)
+    measures, failed_at = gan.train(0, 1)
+    assert failed_at is None
+    for key, value in expected.items():
+        assert measures[key] == pytest.approx(value, rel=1e-5), key
+    names = [variable.path for variable in gan.generator.variables]
+    learning_rate = 1e-3
+    for name, ours, theirs in zip(names, gan.generator.get_weights(), generator_weights, strict=True):
+        # A bias in front of batch normalisation has round-off gradients only, which Adam turns into whole steps.
+        before_normalization = "bias" in name and "dense" not in name
+        tolerance = 2.1 * learning_rate if before_normalization else 2e-5
+        np.testing.assert_allclose(ours, theirs, atol=tolerance, rtol=1e-4, err_msg=name)
+    for ours, theirs in zip(gan.discriminator.get_weights(), discriminator_weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("update", ["book", "shared"])
+@pytest.mark.parametrize("batch_size", [3, 8, 16])
+def test_every_trainable_tensor_of_both_networks_moves(
+    small_config: Make, small_images: np.ndarray, update: str, batch_size: int
+) -> None:
+    gan = GAN(small_config(f"update={update}", f"batch_size={batch_size}"), small_images)
+    trained = gan.generator.trainable_variables + gan.discriminator.trainable_variables
+    before = [variable.numpy() for variable in trained]
+    gan.train(0, 2)
+    still = [variable.path for variable, old in zip(trained, before, strict=True) if np.array_equal(variable.numpy(), old)]
+    assert still == []
+
+
+def test_shared_update_is_its_definition_written_with_keras(small_config: Make, small_images: np.ndarray) -> None:
+    """D takes a step on the mean of its losses; G's gradient then flows through the updated D from the same pass."""
+    gan = GAN(small_config("update=shared"), small_images)
+    networks = gan.stock_networks()
+    generator, discriminator = networks["generator"], networks["discriminator"]
+    entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    iteration = tf.constant(1, tf.int64)
+    real_images, latents = gan.real_images(iteration), gan.latents(iteration)
+    with tf.GradientTape() as g_tape:
+        generated_images = generator(latents, training=True)
+        with tf.GradientTape() as d_tape:
+            real, fake = discriminator(real_images), discriminator(tf.stop_gradient(generated_images))
+            d_loss = (entropy(tf.ones_like(real), real) + entropy(tf.zeros_like(fake), fake)) / 2
+        gradients = d_tape.gradient(d_loss, discriminator.trainable_variables)
+        keras.optimizers.Adam().apply_gradients(zip(gradients, discriminator.trainable_variables, strict=True))
+        judged = discriminator(generated_images)
+        g_loss = entropy(tf.ones_like(judged), judged)
+    measures, _ = gan.train(0, 1)
+    assert measures["d_loss"] == pytest.approx(float(d_loss), rel=1e-5)
+    assert measures["g_loss"] == pytest.approx(float(g_loss), rel=1e-5)
+    gradients = g_tape.gradient(g_loss, generator.trainable_variables)
+    keras.optimizers.Adam().apply_gradients(zip(gradients, generator.trainable_variables, strict=True))
+    kernels = [i for i, variable in enumerate(gan.generator.variables) if "bias" not in variable.path]
+    ours, theirs = gan.generator.get_weights(), generator.get_weights()
+    for i in kernels:
+        np.testing.assert_allclose(ours[i], theirs[i], atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_the_same_bits_whatever_the_chunks(small_config: Make, small_images: np.ndarray, precision: str) -> None:
+    config = small_config(f"precision={precision}", "model.discriminator.dropout=0.3")
+    whole, pieces = GAN(config, small_images), GAN(config, small_images)
+    measures, _ = whole.train(0, 7)
+    for first, count in ((0, 1), (1, 4), (5, 2)):
+        in_pieces, _ = pieces.train(first, count)
+    assert measures == in_pieces
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(pieces), strict=True))
+
+
+@pytest.mark.parametrize("update", ["book", "shared"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("mixed_bfloat16", 0.03), ("mixed_float16", 0.01)])
+def test_mixed_precision_follows_float32(
+    small_config: Make, small_images: np.ndarray, update: str, precision: str, tolerance: float
+) -> None:
+    exact, _ = GAN(small_config(f"update={update}"), small_images).train(0, 3)
+    mixed = GAN(small_config(f"update={update}", f"precision={precision}"), small_images)
+    measures, failed_at = mixed.train(0, 3)
+    assert failed_at is None
+    assert mixed.generator.layers[0].compute_dtype == precision.removeprefix("mixed_")
+    assert all(variable.dtype == "float32" for variable in mixed.generator.trainable_variables)
+    assert measures["d_loss"] == pytest.approx(exact["d_loss"], rel=tolerance)
+    assert measures["g_loss"] == pytest.approx(exact["g_loss"], rel=tolerance)
+
+
+def test_the_first_iteration_that_is_not_finite_is_told(small_config: Make, small_images: np.ndarray) -> None:
+    config = small_config("optimizer=sgd", "optimizer.learning_rate=1e30")
+    _, in_one_chunk = GAN(config, small_images).train(0, 50)
+    gan, one_by_one = GAN(config, small_images), None
+    for done in range(50):
+        _, one_by_one = gan.train(done, 1)
+        if one_by_one:
+            break
+    assert in_one_chunk == one_by_one
+    assert 1 < in_one_chunk < 50
+
+
+def test_batches_are_uniform_draws_with_replacement(small_config: Make) -> None:
+    markers = np.arange(64, dtype=np.uint8).reshape(64, 1, 1, 1) * np.ones((1, 28, 28, 1), np.uint8)
+    gan = GAN(small_config("batch_size=64"), markers)
+    drawn = [np.rint((gan.real_images(tf.constant(i, tf.int64))[:, 0, 0, 0] + 1) * 127.5) for i in range(100)]
+    counts = np.bincount(np.concatenate(drawn).astype(int), minlength=64)
+    assert counts.min() > 60  # 100 expected; five standard deviations are 50
+    assert counts.max() < 150
+    assert any(len(set(batch)) < 64 for batch in drawn)
+
+
+def test_latents_are_standard_normal_and_differ_by_iteration(small_config: Make, small_images: np.ndarray) -> None:
+    gan = GAN(small_config("batch_size=500"), small_images)
+    first, second = (gan.latents(tf.constant(i, tf.int64)).numpy() for i in (1, 2))
+    assert abs(first.mean()) < 0.05
+    assert abs(first.std() - 1) < 0.05
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.06
+
+
+def test_grids_share_their_latents_whatever_the_seed(small_config: Make, small_images: np.ndarray) -> None:
+    first, second = (GAN(small_config(f"seed={seed}"), small_images).sample_latents(4) for seed in (1, 2))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_are_keras(name: str, small_config: Make, small_images: np.ndarray) -> None:
+    gan = GAN(small_config(f"optimizer={name}"), small_images)
+    ours, variable = gan.generator_optimizer, keras.Variable(np.linspace(-1, 1, 6, dtype=np.float32))
+    theirs = keras.optimizers.get({"class_name": name, "config": ours.get_config()})
+    twin = keras.Variable(variable.numpy())
+    fresh = type(ours).from_config(ours.get_config())
+    for step in range(5):
+        gradient = tf.constant(np.sin(np.arange(6) + step), tf.float32)
+        fresh.apply([gradient], [variable])
+        theirs.apply([gradient], [twin])
+    np.testing.assert_allclose(variable.numpy(), twin.numpy(), atol=1e-6)
+
+
+def test_names_agree() -> None:
+    assert set(UPDATES) == set(config_module.NAMES["update"]) == set(config_module.choices("update"))
+    assert set(OPTIMIZERS) == set(config_module.OPTIMIZER_ARGUMENTS)
+    assert {compose([f"optimizer={choice}"]).optimizer.name for choice in config_module.choices("optimizer")} == set(OPTIMIZERS)

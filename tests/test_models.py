@@ -1,0 +1,86 @@
+"""The networks' shapes, parameter counts and initial weights."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dcgan_exp.config import compose
+from dcgan_exp.models import FusedBatchNormalization, build_discriminator, build_generator, stock_copy
+
+
+def networks(*overrides: str, fused: bool = False) -> tuple[keras.Model, keras.Model]:
+    config = compose(overrides)
+    image = {"image_size": config.data.image_size, "channels": config.data.channels}
+    common = {"precision": config.precision, "seed": config.seed, "fused": fused, **image}
+    return (
+        build_generator(config.model, latent_dim=config.latent_dim, **common),
+        build_discriminator(config.model, **common),
+    )
+
+
+def test_the_listing_has_its_parameter_counts() -> None:
+    generator, discriminator = networks()
+    assert generator.count_params() == 1_637_121
+    assert sum(np.prod(v.shape) for v in generator.trainable_variables) == 1_636_737
+    assert discriminator.count_params() == 94_721
+
+
+def test_the_listing_starts_from_glorot_uniform_weights_and_zero_biases() -> None:
+    for layer in networks()[0].layers:
+        if isinstance(layer, keras.layers.Conv2DTranspose | keras.layers.Dense):
+            receptive_field = np.prod(layer.kernel.shape[:-2])
+            limit = np.sqrt(6 / (receptive_field * sum(layer.kernel.shape[-2:])))
+            assert 0.98 * limit < np.abs(layer.kernel).max() <= limit
+            assert not np.any(layer.bias)
+
+
+def test_the_paper_starts_from_normal_weights_and_has_no_other_activations_than_its_rules() -> None:
+    generator, discriminator = networks("model=paper")
+    assert np.std(generator.layers[0].kernel) == pytest.approx(0.02, rel=0.02)
+    kinds = [type(layer).__name__ for layer in generator.layers]
+    assert kinds.count("BatchNormalization") == kinds.count("ReLU") == kinds.count("Conv2DTranspose") == 2
+    kinds = [type(layer).__name__ for layer in discriminator.layers]
+    assert kinds[:4] == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization"]  # none on D's input
+
+
+@pytest.mark.parametrize("size", [28, 32, 48, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_agree_on_the_image(size: int, channels: int) -> None:
+    generator, discriminator = networks("model=paper", f"data.image_size={size}", f"data.channels={channels}")
+    images = generator(tf.zeros([2, 100]))
+    assert images.shape == (2, size, size, channels)
+    assert discriminator(images).shape == (2, 1)
+
+
+def test_seeds_give_weights_and_layers_differ() -> None:
+    first, again, other = (networks(f"seed={seed}")[0].get_weights() for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_fused_batch_normalization_is_keras_layer(precision: str) -> None:
+    stock, fused = keras.layers.BatchNormalization(dtype=precision), FusedBatchNormalization(dtype=precision)
+    inputs = tf.random.stateless_normal([16, 7, 7, 4], [1, 2], mean=0.5, stddev=2.0)
+    inputs = tf.cast(inputs, stock.compute_dtype)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if precision == "float32" else {"rtol": 2e-2, "atol": 2e-2}
+    for training in (True, False):
+        expected, ours = stock(inputs, training=training), fused(inputs, training=training)
+        assert ours.dtype == expected.dtype
+        np.testing.assert_allclose(tf.cast(ours, tf.float32), tf.cast(expected, tf.float32), **tolerance)
+    for ours, expected in zip(fused.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, **tolerance)
+
+
+def test_a_stock_copy_opens_anywhere_and_gives_the_same_images(tmp_path: Path) -> None:
+    config = compose([])
+    arguments = {"config": config.model, "latent_dim": 100, "image_size": 28, "channels": 1}
+    generator = build_generator(**arguments, fused=True)
+    latents = tf.random.stateless_normal([4, 100], [0, 0])
+    stock_copy(generator, build_generator, **arguments).save(tmp_path / "generator.keras")
+    loaded = keras.saving.load_model(tmp_path / "generator.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    np.testing.assert_allclose(loaded(latents), generator(latents), atol=1e-6)

@@ -11,7 +11,9 @@ import json
 import logging
 import os
 import platform
+import re
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -47,6 +49,9 @@ COLUMNS = (
     "seconds",
 )
 HEARTBEAT_SECONDS = 10
+MOST_BYTES = 256_000_000  # of a file that is read
+MOST_CONFIG_BYTES = 1_000_000
+MOST_NESTING = 400  # levels of a configuration: LibYAML's own recursion overruns the C stack at some thousands
 SILENT_SECONDS = 60  # a heartbeat older than this means that the process is gone
 
 Status = Literal["running", "finished", "failed", "interrupted", "killed"]
@@ -238,18 +243,24 @@ class Run:
         """From the folder alone: a silent or vanished process that never wrote its end was killed."""
         status: Status = self.record.get("status", "killed")
         if status != "running":
-            return status
-        if self.record.get("host") == socket.gethostname():
-            alive = process_start(int(self.record.get("pid", -1))) == self.record.get("process_start")
-            return "running" if alive and self.record.get("process_start") else "killed"
-        return "running" if time.time() - float(self.record.get("heartbeat", 0)) < SILENT_SECONDS else "killed"
+            return status if status in get_args(Status) else "killed"
+        try:
+            if self.record.get("host") == socket.gethostname():
+                alive = process_start(int(self.record.get("pid", -1))) == self.record.get("process_start")
+                return "running" if alive and self.record.get("process_start") else "killed"
+            return "running" if time.time() - float(self.record.get("heartbeat", 0)) < SILENT_SECONDS else "killed"
+        except (TypeError, ValueError):  # a damaged record
+            return "killed"
 
     def config(self) -> dict[str, Any]:
         """The composed configuration, as plain nested values. Raises RunError."""
         path = self.folder / CONFIG
         try:
-            values = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (OSError, yaml.YAMLError, ValueError) as error:
+            text = _read_file(path, MOST_CONFIG_BYTES).decode()
+            if text.count("[") + text.count("{") > MOST_NESTING or re.search(rf"(?m)^[ \t?:-]{{{MOST_NESTING}}}", text):
+                raise ValueError("it is nested too deeply")
+            values = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} can't be read: {str(error).partition(chr(10))[0]}") from error
         if not isinstance(values, dict):
             raise RunError(f"{path} holds no configuration")
@@ -257,18 +268,47 @@ class Run:
 
     def metrics(self) -> dict[str, list[float | None]]:
         """The columns of metrics.csv; null where a row has no value. A half-written last line is left out."""
-        text = (self.folder / METRICS).read_text(encoding="utf-8", errors="replace")
-        whole, _, _ = text.rpartition("\n")
-        rows = list(csv.reader(io.StringIO(whole)))
+        return self.metrics_and_damage()[0]
+
+    def metrics_and_damage(self) -> tuple[dict[str, list[float | None]], int]:
+        """The columns of metrics.csv and how many damaged lines were left out of them. Raises OSError, ValueError, csv.Error."""
+        text = _read_file(self.folder / METRICS, MOST_BYTES).decode(errors="replace")
+        whole, _, torn = text.rpartition("\n")
+        rows = list(csv.reader(io.StringIO(whole.replace("\0", ""))))
         if not rows:
-            return {}
+            return {}, bool(torn)
         good = [row for row in rows[1:] if len(row) == len(rows[0])]
-        return {name: [_parse(row[i]) for row in good] for i, name in enumerate(rows[0])}
+        columns = {name: [_parse(row[i]) for row in good] for i, name in enumerate(rows[0])}
+        return columns, len(rows) - 1 - len(good) + bool(torn)
 
     def samples(self) -> dict[int, Path]:
         """The grids by iteration, in order."""
         found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdigit())
         return dict(sorted((int(path.stem), path) for path in found))
+
+
+def _read_file(path: Path, most_bytes: int) -> bytes:
+    """Raises ValueError where it is no regular file (a pipe would never end) or too big, and OSError."""
+    facts = os.stat(path)
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError("it is not a file")
+    if facts.st_size > most_bytes:
+        raise ValueError(f"it has {facts.st_size} bytes, too many")
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def stamp(folder: Path) -> list[tuple[int, int, int]]:
+    """(size, mtime in nanoseconds, inode) of what a run folder's reading depends on; zeros for what is absent."""
+    found = []
+    for name in (RECORD, METRICS, CONFIG, SAMPLES):
+        try:
+            facts = os.stat(f"{folder}/{name}")
+        except OSError:
+            found.append((0, 0, 0))
+        else:
+            found.append((facts.st_size, facts.st_mtime_ns, facts.st_ino))
+    return found
 
 
 def _parse(text: str) -> float | None:
@@ -282,11 +322,11 @@ def read(folder: Path) -> Run:
     """Open a run folder for reading. Raises RunError where it is none or run.json is damaged."""
     path = folder / RECORD
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(_read_file(path, MOST_BYTES))
     except FileNotFoundError:
         raise RunError(f"{folder} is not a run folder: it holds no {RECORD}") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} can't be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} can't be read: {str(error).partition(chr(10))[0]}") from error
     if not isinstance(record, dict):
         raise RunError(f"{path} holds no record of a run")
     return Run(folder, record)

@@ -271,7 +271,10 @@ class Run:
         return self.metrics_and_damage()[0]
 
     def metrics_and_damage(self) -> tuple[dict[str, list[float | None]], int]:
-        """The columns of metrics.csv and how many damaged lines were left out of them. Raises OSError, ValueError, csv.Error."""
+        """The columns of metrics.csv and how many damaged lines were left out.
+
+        Raises OSError, ValueError, csv.Error.
+        """
         text = _read_file(self.folder / METRICS, MOST_BYTES).decode(errors="replace")
         whole, _, torn = text.rpartition("\n")
         rows = list(csv.reader(io.StringIO(whole.replace("\0", ""))))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
@@ -331,6 +332,8 @@ def _download(url: str) -> bytes:
                 outcomes.put(b"")
                 outcomes.put(response.read(DOWNLOAD_BYTES))
         except Exception as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection
             outcomes.put(error)
 
     threading.Thread(target=work, name="download", daemon=True).start()

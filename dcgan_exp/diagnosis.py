@@ -25,8 +25,8 @@ DEFINITIONS = {
     NOT_FINITE: "a loss or weight was NaN or infinite: the run says so, or a row of its metrics does.",
     WON: f"the discriminator's accuracy is at least {WON_ACCURACY:g} % in the last {LEAST_ROWS} rows or more.",
     COLLAPSED: "the samples of the last grid are nearly alike: the root mean square difference of two of them, "
-    f"averaged over all pairs, is under {ALIKE:g} of the full range, or under {ALIKE_SHARE:.0%} of what it was in the first "
-    "grid after iteration 0.",
+    f"averaged over all pairs, is under {ALIKE:g} of the full range, or under {ALIKE_SHARE:.0%} of what it was in "
+    "the first grid after iteration 0.",
     STALLED: f"both losses stay within {UNCHANGED:.1%} of their last value in the last {LEAST_ROWS} rows or more.",
 }
 

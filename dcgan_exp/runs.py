@@ -304,7 +304,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
 def stamp(folder: Path) -> list[tuple[int, int, int]]:
     """(size, mtime in nanoseconds, inode) of what a run folder's reading depends on; zeros for what is absent."""
     found = []
-    for name in (RECORD, METRICS, CONFIG, SAMPLES):
+    for name in (RECORD, METRICS, CONFIG):
         try:
             facts = os.stat(f"{folder}/{name}")
         except OSError:

@@ -322,11 +322,14 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 # Shapes ------------------------------------------------------------------------------------------
 
 
+LARGEST_DERIVED_BASE = 7  # pixels; the paper's is 4
+
+
 def derived_widths(image_size: int) -> list[int]:
     """The DCGAN paper's widths (Radford et al. 2016, figure 1): 128 at half the image size, doubled at each
     halving down to a base of 4 to 7 pixels, at most 1024. 64 pixels: 128, 256, 512, 1024."""
     halvings, size = 0, image_size
-    while size % 2 == 0 and size >= 8:
+    while size % 2 == 0 and size > LARGEST_DERIVED_BASE:
         halvings, size = halvings + 1, size // 2
     return [min(128 * 2**level, 1024) for level in range(max(halvings, 1))]
 
@@ -342,25 +345,32 @@ def layer_plan(
     strides = config.strides or [2] * len(widths)
     if len(strides) != len(widths):
         raise ConfigError(
-            f"model.{network}.strides", strides, f"{len(widths)} strides are needed, one for each of the widths {widths}"
+            f"model.{network}.strides",
+            strides,
+            f"{len(widths)} strides are needed, one for each of the widths {widths}",
         )
     return widths, strides
 
 
 def base_size(config: Config) -> int:
     """Pixels of the generator's dense base: image_size / 2^(number of stride-2 layers). Raises ConfigError."""
-    size = config.data.image_size
-    _, strides = layer_plan("generator", config.model.generator, size)
-    factor = 2 ** strides.count(2)
-    if size % factor or (config.model.generator.widths is None and size // factor > 7):
-        step = factor if config.model.generator.widths is not None else 8
-        lower = max(size // step * step, step)
+    section, size = config.model.generator, config.data.image_size
+    base = _base_size(section, size)
+    if base is None:
+        lower = next((near for near in range(size - 1, 0, -1) if _base_size(section, near)), None)
+        upper = next(near for near in range(size + 1, 4 * size + 1024) if _base_size(section, near))
+        nearest = f"{lower} and {upper}" if lower else str(upper)
         raise ConfigError(
-            "data.image_size",
-            size,
-            f"{strides.count(2)} stride-2 layers need a multiple of {step}; the nearest are {lower} and {lower + step}",
+            "data.image_size", size, f"the strides of model={config.model.name} reach {nearest} (nearest)"
         )
-    return size // factor
+    return base
+
+
+def _base_size(section: GeneratorConfig, image_size: int) -> int | None:
+    _, strides = layer_plan("generator", section, image_size)
+    base, rest = divmod(image_size, 1 << strides.count(2))
+    too_large = section.widths is None and base > LARGEST_DERIVED_BASE
+    return None if rest or too_large or base == 0 else base
 
 
 # Errors ------------------------------------------------------------------------------------------
@@ -381,14 +391,18 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> ConfigError:
     while chain[-1].__cause__ is not None and isinstance(chain[-1].__cause__, Exception):
         chain.append(chain[-1].__cause__)
     text = "\n".join(str(e) for e in chain)
-    if match := re.search(r"Could not find '([^']+)'(?s:.*?)Available options in '[^']*':\s*((?:\s*\S+)+?)\s*(?:Config search|$)", text):
+    if match := re.search(
+        r"Could not find '([^']+)'(?s:.*?)Available options in '[^']*':\s*((?:\s*\S+)+?)\s*(?:Config search|$)", text
+    ):
         group, _, name = match.group(1).rpartition("/")
         return ConfigError(group, name, "choose from " + ", ".join(match.group(2).split()[:40]))
     if match := re.search(r"Could not override '([^']+)'", text):
         return _unknown(match.group(1), given.get(match.group(1), ""))
     if match := re.search(r"Key '([^']*)' (?:is )?not in '?\w+'?(?s:.*?)full_key: (\S+)", text):
         return _unknown(match.group(2), given.get(match.group(2), ""))
-    if match := re.search(r"Value '((?s:.*?))' of type '[^']*' could not be converted to (\w+)(?s:.*?)full_key: (\S+)", text):
+    if match := re.search(
+        r"Value '((?s:.*?))' of type '[^']*' could not be converted to (\w+)(?s:.*?)full_key: (\S+)", text
+    ):
         wanted = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         return ConfigError(match.group(3), match.group(1), wanted.get(match.group(2), match.group(2)) + " is needed")
     if match := re.search(r"Error merging override (\S+?)=.*\n(.*)", text):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dcgan_exp.config import Config, optimizer_arguments
 from dcgan_exp.losses import LOSSES, THRESHOLDS
-from dcgan_exp.models import build_discriminator, build_generator, stock_copy
+from dcgan_exp.models import Architecture, build_discriminator, build_generator, stock_copy
 
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
 BATCH, LATENTS, SAMPLES = 0, 1, 2
@@ -57,12 +57,9 @@ class GAN:
         self.images = tf.constant(images)
         self.loss = LOSSES[config.loss.name]
         self.threshold = THRESHOLDS[config.loss.name]
-        image = {"image_size": config.data.image_size, "channels": config.data.channels}
-        common = {"config": config.model, "precision": config.precision, "seed": config.seed, **image}
-        self._generator_arguments = {**common, "latent_dim": config.latent_dim}
-        self._discriminator_arguments = common
-        self.generator = build_generator(**self._generator_arguments, fused=True)
-        self.discriminator = build_discriminator(**self._discriminator_arguments, fused=True)
+        self.architecture = Architecture.of(config)
+        self.generator = build_generator(self.architecture, fused=True)
+        self.discriminator = build_discriminator(self.architecture, fused=True)
         self.generator_optimizer = self._optimizer("generator", self.generator)
         self.discriminator_optimizer = self._optimizer("discriminator", self.discriminator)
         self.update = UPDATES[config.update.name]
@@ -149,8 +146,8 @@ class GAN:
     def stock_networks(self) -> dict[str, keras.Model]:
         """Copies of both networks that hold Keras' own layers only."""
         return {
-            "generator": stock_copy(self.generator, build_generator, **self._generator_arguments),
-            "discriminator": stock_copy(self.discriminator, build_discriminator, **self._discriminator_arguments),
+            "generator": stock_copy(self.generator, build_generator, self.architecture),
+            "discriminator": stock_copy(self.discriminator, build_discriminator, self.architecture),
         }
 
     def descend(self, network: str, tape: tf.GradientTape, loss: tf.Tensor) -> None:

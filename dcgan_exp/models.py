@@ -1,13 +1,14 @@
 """Generator and discriminator, built from the widths of the configuration."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgan_exp.config import DiscriminatorConfig, GeneratorConfig, ModelConfig, layer_plan
+from dcgan_exp.config import Config, ModelConfig, layer_plan
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -35,16 +36,34 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """All that decides what the two networks look like and what they start from."""
+
+    model: ModelConfig
+    latent_dim: int
+    image_size: int  # pixels, height and width
+    channels: int
+    precision: str = "float32"
+    seed: int = 0
+
+    @classmethod
+    def of(cls, config: Config) -> "Architecture":
+        """The architecture of an experiment."""
+        image_size, channels = config.data.image_size, config.data.channels
+        return cls(config.model, config.latent_dim, image_size, channels, config.precision, config.seed)
+
+
 class Layers:
     """Makes the layers of one network: compute type, initial weights and normalisation are the same throughout.
 
     Each layer's initial weights are a function of (seed, network, position) alone.
     """
 
-    def __init__(self, config: ModelConfig, precision: str, seed: int, network: int, fused: bool) -> None:
-        self.stddev = config.initializer_stddev
-        self.policy = precision
-        self.entropy = (seed, network)
+    def __init__(self, architecture: Architecture, network: int, fused: bool) -> None:
+        self.stddev = architecture.model.initializer_stddev
+        self.policy = architecture.precision
+        self.entropy = (architecture.seed, network)
         self.fused = fused
         self.made = 0
 
@@ -67,9 +86,7 @@ class Layers:
     def convolution(self, width: int, kernel_size: int, stride: int, transposed: bool = False) -> keras.Layer:
         """A (transposed) convolution with `same` padding."""
         kind = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
-        return kind(
-            width, kernel_size, stride, "same", dtype=self.policy, kernel_initializer=self._initializer()
-        )
+        return kind(width, kernel_size, stride, "same", dtype=self.policy, kernel_initializer=self._initializer())
 
     def batch_normalization(self) -> keras.Layer:
         """Over all but the channels, with Keras' settings."""
@@ -83,26 +100,17 @@ class Layers:
         return keras.layers.LeakyReLU(negative_slope, dtype=self.policy)
 
 
-def build_generator(
-    config: ModelConfig,
-    *,
-    latent_dim: int,
-    image_size: int,
-    channels: int,
-    precision: str = "float32",
-    seed: int = 0,
-    fused: bool = False,
-) -> keras.Model:
+def build_generator(architecture: Architecture, fused: bool = False) -> keras.Model:
     """Latents (batch, latent_dim), N(0, 1) -> float32 images (batch, image_size, image_size, channels) in [-1, 1].
 
     `fused` takes the faster batch normalisation, for training. Radford et al. 2016, figure 1.
     """
-    section: GeneratorConfig = config.generator
-    widths, strides = layer_plan("generator", section, image_size)
-    base = image_size // 2 ** strides.count(2)
-    make = Layers(config, precision, seed, 0, fused)
+    section, precision = architecture.model.generator, architecture.precision
+    widths, strides = layer_plan("generator", section, architecture.image_size)
+    base = architecture.image_size // 2 ** strides.count(2)
+    make = Layers(architecture, 0, fused)
     layers = [
-        keras.layers.Input((latent_dim,), name="latents"),
+        keras.layers.Input((architecture.latent_dim,), name="latents"),
         make.dense(widths[0] * base * base),
         keras.layers.Reshape((base, base, widths[0]), dtype=precision),
     ]
@@ -115,29 +123,21 @@ def build_generator(
             make.activation(section.activation, section.negative_slope),
         ]
     layers += [
-        make.convolution(channels, section.kernel_size, strides[-1], transposed=True),
+        make.convolution(architecture.channels, section.kernel_size, strides[-1], transposed=True),
         keras.layers.Activation("tanh", dtype="float32", name="images"),
     ]
     return keras.Sequential(layers, name="generator")
 
 
-def build_discriminator(
-    config: ModelConfig,
-    *,
-    image_size: int,
-    channels: int,
-    precision: str = "float32",
-    seed: int = 0,
-    fused: bool = False,
-) -> keras.Model:
+def build_discriminator(architecture: Architecture, fused: bool = False) -> keras.Model:
     """Images (batch, image_size, image_size, channels) in [-1, 1] -> float32 logits (batch, 1).
 
     The sigmoid that turns a logit into the probability of `real` is left to the loss, which is exact on logits.
     """
-    section: DiscriminatorConfig = config.discriminator
-    widths, strides = layer_plan("discriminator", section, image_size)
-    make = Layers(config, precision, seed, 1, fused)
-    layers: list[Any] = [keras.layers.Input((image_size, image_size, channels), name="images")]
+    section, precision, size = architecture.model.discriminator, architecture.precision, architecture.image_size
+    widths, strides = layer_plan("discriminator", section, size)
+    make = Layers(architecture, 1, fused)
+    layers: list[Any] = [keras.layers.Input((size, size, architecture.channels), name="images")]
     for position, (width, stride) in enumerate(zip(widths, strides, strict=True)):
         layers.append(make.convolution(width, section.kernel_size, stride))
         if section.normalization == "batch" and position > 0:
@@ -149,8 +149,10 @@ def build_discriminator(
     return keras.Sequential(layers, name="discriminator")
 
 
-def stock_copy(network: keras.Model, build: Callable[..., keras.Model], **arguments: Any) -> keras.Model:
+def stock_copy(
+    network: keras.Model, build: Callable[[Architecture], keras.Model], architecture: Architecture
+) -> keras.Model:
     """The same network with Keras' own layers only, so that plain `keras.saving.load_model` opens it anywhere."""
-    copy = build(fused=False, **arguments)
+    copy = build(architecture)
     copy.set_weights(network.get_weights())
     return copy

@@ -47,7 +47,9 @@ def test_every_module_has_its_layer_and_imports_downwards(module: str) -> None:
 
 def test_imports_have_no_circle() -> None:
     edges = {
-        module: {name.split(".")[1] for name in imported(PACKAGE / f"{module}.py", True) if name.startswith("dcgan_exp.")}
+        module: {
+            name.split(".")[1] for name in imported(PACKAGE / f"{module}.py", True) if name.startswith("dcgan_exp.")
+        }
         for module in MODULES
     }
     while edges:
@@ -72,5 +74,7 @@ def test_only_runs_knows_the_names_inside_a_run_folder() -> None:
     names = {"run.json", "metrics.csv", "run.log", "curves.png", "samples.gif"}
     for module in set(MODULES) - {"runs"}:
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        strings = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         assert not strings & names, module

@@ -56,7 +56,7 @@ BAD = {
     "model.generator=3": "model.generator=3: ",
     "model.generator.strides=[2,2]": "model.generator.strides=[2, 2]: 3 strides are needed",
     "model.discriminator.strides=[3,2,2]": "model.discriminator.strides=[3, 2, 2]: choose from 1, 2",
-    "data.image_size=30": "data.image_size=30: 2 stride-2 layers need a multiple of 4; the nearest are 28 and 32",
+    "data.image_size=30": "data.image_size=30: the strides of model=book reach 28 and 32 (nearest)",
     "data.channels=2": "data.channels=2: choose from 1, 3",
     "batch_size=[1": "command line=",
     "batch_size": "command line=",
@@ -134,6 +134,12 @@ def test_derived_widths_are_the_papers(size: int, expected: list[int]) -> None:
 @pytest.mark.parametrize(("size", "base"), [(28, 7), (32, 4), (48, 6), (64, 4), (96, 6), (128, 4)])
 def test_the_base_is_the_size_over_the_strides(size: int, base: int) -> None:
     assert base_size(compose(["model=paper", f"data.image_size={size}"])) == base
+
+
+@pytest.mark.parametrize(("model", "size", "nearest"), [("paper", 30, "28 and 32"), ("paper", 44, "40 and 48")])
+def test_an_image_size_out_of_reach_names_the_nearest(model: str, size: int, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=nearest):
+        compose([f"model={model}", f"data.image_size={size}"])
 
 
 def test_the_schema_is_what_conf_holds() -> None:

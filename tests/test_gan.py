@@ -77,7 +77,9 @@ def test_every_trainable_tensor_of_both_networks_moves(
     trained = gan.generator.trainable_variables + gan.discriminator.trainable_variables
     before = [variable.numpy() for variable in trained]
     gan.train(0, 2)
-    still = [variable.path for variable, old in zip(trained, before, strict=True) if np.array_equal(variable.numpy(), old)]
+    still = [
+        variable.path for variable, old in zip(trained, before, strict=True) if np.array_equal(variable.numpy(), old)
+    ]
     assert still == []
 
 
@@ -187,4 +189,6 @@ def test_optimizers_are_keras(name: str, small_config: Make, small_images: np.nd
 def test_names_agree() -> None:
     assert set(UPDATES) == set(config_module.NAMES["update"]) == set(config_module.choices("update"))
     assert set(OPTIMIZERS) == set(config_module.OPTIMIZER_ARGUMENTS)
-    assert {compose([f"optimizer={choice}"]).optimizer.name for choice in config_module.choices("optimizer")} == set(OPTIMIZERS)
+    assert {compose([f"optimizer={choice}"]).optimizer.name for choice in config_module.choices("optimizer")} == set(
+        OPTIMIZERS
+    )

@@ -8,17 +8,12 @@ import pytest
 import tensorflow as tf
 
 from dcgan_exp.config import compose
-from dcgan_exp.models import FusedBatchNormalization, build_discriminator, build_generator, stock_copy
+from dcgan_exp.models import Architecture, FusedBatchNormalization, build_discriminator, build_generator, stock_copy
 
 
 def networks(*overrides: str, fused: bool = False) -> tuple[keras.Model, keras.Model]:
-    config = compose(overrides)
-    image = {"image_size": config.data.image_size, "channels": config.data.channels}
-    common = {"precision": config.precision, "seed": config.seed, "fused": fused, **image}
-    return (
-        build_generator(config.model, latent_dim=config.latent_dim, **common),
-        build_discriminator(config.model, **common),
-    )
+    architecture = Architecture.of(compose(overrides))
+    return build_generator(architecture, fused), build_discriminator(architecture, fused)
 
 
 def test_the_listing_has_its_parameter_counts() -> None:
@@ -76,11 +71,10 @@ def test_fused_batch_normalization_is_keras_layer(precision: str) -> None:
 
 
 def test_a_stock_copy_opens_anywhere_and_gives_the_same_images(tmp_path: Path) -> None:
-    config = compose([])
-    arguments = {"config": config.model, "latent_dim": 100, "image_size": 28, "channels": 1}
-    generator = build_generator(**arguments, fused=True)
+    architecture = Architecture.of(compose())
+    generator = build_generator(architecture, fused=True)
     latents = tf.random.stateless_normal([4, 100], [0, 0])
-    stock_copy(generator, build_generator, **arguments).save(tmp_path / "generator.keras")
+    stock_copy(generator, build_generator, architecture).save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
     np.testing.assert_allclose(loaded(latents), generator(latents), atol=1e-6)

@@ -179,7 +179,7 @@ def curves_png(metrics: Columns, title: str) -> bytes:
     holds a number adds a panel of 225 pixels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  half a second
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     qualities = [name for name in QUALITIES if np.isfinite(_values(metrics, name)).any()]
     figure = Figure(figsize=(8, 6 + 1.5 * len(qualities)), dpi=150, layout="constrained")

@@ -129,7 +129,8 @@ def known_keys(rows: Sequence[Row]) -> list[str]:
 
 def default_columns(rows: Sequence[Row], all_keys: bool = False) -> list[str]:
     """What a table shows: what differs, how far the runs are, their final and best metrics, what went wrong."""
-    keys = config_keys(rows) if all_keys else differing_keys(rows)
+    known = set(known_keys(rows))  # a group has no value of the keys in which its members differ
+    keys = [key for key in (config_keys(rows) if all_keys else differing_keys(rows)) if key in known]
     names = metric_names(rows)
     names = names if all_keys else [name for name in names if name not in ("d_accuracy_real", "d_accuracy_fake")]
     metrics = [column for name in names for column in (name, f"best.{name}") if column == name or direction(name)]
@@ -194,11 +195,12 @@ def grouped(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     """One row for runs whose configurations and data differ in `keys` only: mean and standard deviation of metrics."""
     check_keys(keys, rows)
     ignored = {*keys, *SAME_IN_A_GROUP}
+    decisive = [key for key in differing_keys(rows) if key not in ignored]
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
         entry = row.entries[0]
-        facts = {key: value for key, value in entry.config.items() if key not in ignored and value is not None}
-        groups.setdefault((json.dumps(facts, sort_keys=True), fingerprint(entry)), []).append(row)
+        facts = tuple(hashable(entry.config.get(key)) for key in decisive)
+        groups.setdefault((facts, fingerprint(entry)), []).append(row)
     return [_group(members, ignored) for members in groups.values()]
 
 

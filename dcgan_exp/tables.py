@@ -101,3 +101,18 @@ def _style(row: Row, key: str, best: Any) -> str:
     if key == "diagnosis" or (isinstance(value, float) and not math.isfinite(value)):
         return "yellow" if key == "diagnosis" else "bold red"
     return "bold green" if best is not None and value == best else ""
+
+
+def difference_table(labels: Sequence[str], differences: Sequence[tuple[str, str, Any, Any]]) -> Table:
+    """Two runs side by side: (section, key, value of the first, of the second) lines."""
+    built = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for title in ("", "", *labels):
+        built.add_column(Text(printable(title)), overflow="fold")
+    last = ""
+    for section, key, *values in differences:
+        if last and section != last:
+            built.add_section()
+        texts = ["—" if value is None else shown(key, value) for value in values]
+        built.add_row(Text("" if section == last else section, style="dim"), Text(printable(key)), *map(Text, texts))
+        last = section
+    return built

@@ -41,7 +41,9 @@ def small_images(digits: Dataset) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, small_config: Callable[..., Config], digits: Dataset) -> Path:
+def finished_run(
+    tmp_path_factory: pytest.TempPathFactory, small_config: Callable[..., Config], digits: Dataset
+) -> Path:
     """The folder of a real run that finished."""
     from dcgan_exp.training import train
 

@@ -222,6 +222,9 @@ def _group(members: Sequence[Row], ignored: set[str]) -> Row:
         f"{count} {status}" if len(members) > 1 else status for status, count in statuses.items()
     )
     row.values["n"] = len(members)
+    if len(members) == 1:
+        row.values |= {key: value for key, value in first.values.items() if key not in ignored}
+        return row
     for key in ("iteration", "seconds", *metric_keys(members)):
         numbers = [member.get(key) for member in members if isinstance(member.get(key), int | float)]
         finite = [float(number) for number in numbers if math.isfinite(number)]

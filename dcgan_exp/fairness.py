@@ -1,5 +1,6 @@
 """What would make a ranking of runs unfair, said with the runs' names."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,15 +42,16 @@ ASPECTS: dict[str, tuple[Callable[[Entry], Any], str]] = {
 
 def warnings(rows: Sequence[Row]) -> list[str]:
     """What makes a ranking of these rows unfair, one line for each aspect, naming the runs."""
+    entries = [(row.label, entry) for row in rows for entry in row.entries]
+    folders = Counter(entry.folder.name for _, entry in entries)
     found = []
     for title, (aspect, consequence) in ASPECTS.items():
         named: dict[str, list[str]] = {}
-        for row in rows:
-            for entry in row.entries:
-                value = aspect(entry)
-                if value is not None:
-                    label = row.label if len(row.entries) == 1 else entry.folder.name
-                    named.setdefault(str(value), []).append(label)
+        for label, entry in entries:
+            value = aspect(entry)
+            if value is not None:
+                name = entry.folder.name
+                named.setdefault(str(value), []).append(name if folders[name] == 1 else label)
         if len(named) > 1:
             sides = "; ".join(f"{value}: {name_some(labels)}" for value, labels in named.items())
             found.append(f"{title}, so {consequence}. {sides}.")

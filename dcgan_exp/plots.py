@@ -74,9 +74,15 @@ def difference_labels(rows: Sequence[Row]) -> list[str]:
     short = {
         key: key if list(short.values()).count(name) > 1 or name == "name" else name for key, name in short.items()
     }
-    labels = [" ".join(f"{short[key]}={shown(key, row.get(key)) or 'null'}" for key in keys) for row in rows]
+    labels = [
+        " ".join(_pair(short[key], key, row.get(key)) for key in keys if row.get(key) is not None) for row in rows
+    ]
     return [label if label and labels.count(label) == 1 else f"{row.label} {label}".strip()
             for label, row in zip(labels, rows, strict=True)]  # fmt: skip
+
+
+def _pair(short: str, key: str, value: Any) -> str:
+    return shown(key, value) if key == "name" else f"{short}={shown(key, value)}"
 
 
 def _curves(row: Row) -> dict[str, list[float | None]]:

@@ -27,7 +27,7 @@ from PIL import Image
 from dcgan_exp import __version__, comparison, diagnosis, fairness, images, plots, runs
 from dcgan_exp.comparison import Row
 from dcgan_exp.index import direction
-from dcgan_exp.tables import printable
+from dcgan_exp.tables import printable, shown
 
 BUDGET_BYTES = 12_000_000  # of the page; beyond it the grids become files in a folder beside it
 LEVELS = (256, 32, 16)  # of brightness, tried in this order until the page is within its budget
@@ -172,6 +172,8 @@ def page_data(rows: Sequence[Row], pictures: Pictures, left_out: list[str]) -> d
     metrics = comparison.metric_names(rows)
     described = [_run_data(row, label, differing, pictures, left_out) for row, label in zip(rows, labels, strict=True)]
     first = rows[0].entries[0].config if rows else {}
+    groups = comparison.seed_groups(rows)
+    grouped_metrics = [key for name in metrics for key in ((f"best.{name}", name) if direction(name) else (name,))]
     quality = [name for name in metrics if name not in comparison.TRAINING_METRICS]
     chosen = [*quality[:1], *(name for name in ("g_loss", "d_accuracy", "d_loss") if name in metrics), *metrics, ""]
     heights = [picture.shape[:2] for picture in pictures.pixels] or [(118, 118)]
@@ -183,7 +185,7 @@ def page_data(rows: Sequence[Row], pictures: Pictures, left_out: list[str]) -> d
         "common": {printable(key): _value(value) for key, value in first.items() if key not in set(differing)},
         "metrics": [printable(name) for name in metrics],
         "first_metrics": [printable(name) for name in chosen[:2]] if len(chosen) > 2 else [chosen[0]] * 2,
-        "groups": [_group_data(group, metrics) for group in comparison.seed_groups(rows)],
+        "groups": [_group_data(group, groups, grouped_metrics) for group in groups],
         "image_height": max(height for height, _ in heights),
         "image_width": max(width for _, width in heights),
     }
@@ -268,7 +270,7 @@ def _columns(rows: Sequence[Row], differing: Sequence[str], metrics: Sequence[st
             **facts,
         }
 
-    found = [column("run", "fact"), *(column(key, "config") for key in differing), column("status", "fact")]
+    found = [column("run", "fact"), column("status", "fact"), *(column(key, "config") for key in differing)]
     found += [column("diagnosis", "fact", numeric=False)]
     for name in metrics:
         if name in ("d_accuracy_real", "d_accuracy_fake"):
@@ -288,14 +290,14 @@ def _winner(rows: Sequence[Row], metric: str) -> Any:
     return _value(max(values, key=lambda value: direction(metric) * value))
 
 
-def _group_data(group: Row, metrics: Sequence[str]) -> dict[str, Any]:
+def _group_data(group: Row, groups: Sequence[Row], metrics: Sequence[str]) -> dict[str, Any]:
+    """What the members of a group share, and the mean, the spread and the number of values of each metric."""
     found = {
         printable(name): [_value(group.get(name)), _value(group.spread.get(name)), group.counts[name]]
         for name in metrics
         if group.counts.get(name)
     }
-    return {"label": printable(_members(group)), "n": group.get("n"), "metrics": found}
-
-
-def _members(group: Row) -> str:
-    return fairness.name_some([entry.folder.name for entry in group.entries])
+    keys = [key for key in comparison.differing_keys(groups) if key not in ("seed", "name")]
+    shared = " ".join(f"{key.rpartition('.')[2]}={shown(key, group.get(key)) or 'null'}" for key in keys)
+    members = fairness.name_some([entry.folder.name for entry in group.entries])
+    return {"label": printable(shared or members), "members": printable(members), "n": group.get("n"), "metrics": found}

@@ -41,7 +41,9 @@ def shown(key: str, value: Any) -> str:
         return "NaN" if math.isnan(value) else f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(value)
     text = printable(text)
-    return text if len(text) <= MOST_CELL or key == "diagnosis" else text[: MOST_CELL - 1] + "…"
+    if len(text) <= MOST_CELL or key == "diagnosis":
+        return text
+    return "…" + text[1 - MOST_CELL :] if key in ("run", "folder") else text[: MOST_CELL - 1] + "…"
 
 
 def cell(row: Row, key: str) -> str:

@@ -259,8 +259,9 @@ def _render(options: argparse.Namespace, rows: "list[Row]", limit: int = SHOWN_R
         notes.append(f"{len(rows) - len(shown):,} more rows: --all shows them, --top, --where and --sort choose")
     if hidden:
         notes.append(f"no room for {', '.join(hidden)}: --columns, --csv or a wider terminal")
-    if not options.group_by and (groups := comparison.seed_groups(rows)):
-        count = f"{len(groups)} groups of runs differ" if len(groups) > 1 else "one group of runs differs"
+    groups = 0 if options.group_by else sum(len(members) > 1 for members in comparison.alike(rows, ["seed"]))
+    if groups:
+        count = f"{groups} groups of runs differ" if groups > 1 else "one group of runs differs"
         notes.append(f"{count} in the seed only: --group-by seed shows mean ± std")
     return [table, *(Text(note, style="dim") for note in notes)]
 

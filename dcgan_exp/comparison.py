@@ -11,7 +11,7 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +96,14 @@ def diagnose_grids(rows: Sequence[Row]) -> None:
 
 def config_keys(rows: Sequence[Row]) -> list[str]:
     """Every key of the configurations, in the order in which they first appear."""
-    return list(dict.fromkeys(key for row in rows for entry in row.entries for key in entry.config))
+    return _all_keys(entry.config for row in rows for entry in row.entries)
+
+
+def _all_keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    found: dict[str, Any] = {}
+    for mapping in mappings:
+        found.update(mapping)
+    return list(found)
 
 
 def hashable(value: Any) -> Hashable:
@@ -111,12 +118,13 @@ def differing_keys(rows: Sequence[Row]) -> list[str]:
     if not entries:
         return []
     first = entries[0].config
-    return [key for key in keys if any(entry.config.get(key) != first.get(key) for entry in entries)]
+    columns = ([entry.config.get(key) for entry in entries] for key in keys)
+    return [key for key, column in zip(keys, columns, strict=True) if column.count(first.get(key)) < len(column)]
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics that any run has: quality first, then losses and accuracies."""
-    found = dict.fromkeys(name for row in rows for entry in row.entries for name in (*entry.final, *entry.best))
+    found = _all_keys(values for row in rows for entry in row.entries for values in (entry.final, entry.best))
     return [name for name in found if name not in TRAINING_METRICS] + [
         name for name in TRAINING_METRICS if name in found
     ]
@@ -124,7 +132,7 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 def known_keys(rows: Sequence[Row]) -> list[str]:
     """Every key that any row has."""
-    return list(dict.fromkeys(key for row in rows for key in row.values))
+    return _all_keys(row.values for row in rows)
 
 
 def default_columns(rows: Sequence[Row], all_keys: bool = False) -> list[str]:
@@ -194,6 +202,11 @@ def _order(value: Any) -> tuple[bool, float, str]:
 def grouped(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     """One row for runs whose configurations and data differ in `keys` only: mean and standard deviation of metrics."""
     check_keys(keys, rows)
+    return [_group(members, {*keys, *SAME_IN_A_GROUP}) for members in alike(rows, keys)]
+
+
+def alike(rows: Sequence[Row], keys: Sequence[str]) -> list[list[Row]]:
+    """The rows in groups whose configurations and data differ in `keys` only."""
     ignored = {*keys, *SAME_IN_A_GROUP}
     decisive = [key for key in differing_keys(rows) if key not in ignored]
     groups: dict[Hashable, list[Row]] = {}
@@ -201,7 +214,7 @@ def grouped(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
         entry = row.entries[0]
         facts = tuple(hashable(entry.config.get(key)) for key in decisive)
         groups.setdefault((facts, fingerprint(entry)), []).append(row)
-    return [_group(members, ignored) for members in groups.values()]
+    return list(groups.values())
 
 
 def seed_groups(rows: Sequence[Row]) -> list[Row]:

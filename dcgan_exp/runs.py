@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import yaml
 
@@ -51,6 +51,7 @@ COLUMNS = (
 HEARTBEAT_SECONDS = 10
 MOST_BYTES = 256_000_000  # of a file that is read
 MOST_CONFIG_BYTES = 1_000_000
+MOST_REMEMBERED = 20_000  # scalars of configurations
 MOST_NESTING = 400  # levels of a configuration: LibYAML's own recursion overruns the C stack at some thousands
 SILENT_SECONDS = 60  # a heartbeat older than this means that the process is gone
 
@@ -259,7 +260,7 @@ class Run:
             text = _read_file(path, MOST_CONFIG_BYTES).decode()
             if text.count("[") + text.count("{") > MOST_NESTING or re.search(rf"(?m)^[ \t?:-]{{{MOST_NESTING}}}", text):
                 raise ValueError("it is nested too deeply")
-            values = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+            values = _load_yaml(text)
         except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} can't be read: {str(error).partition(chr(10))[0]}") from error
         if not isinstance(values, dict):
@@ -288,6 +289,37 @@ class Run:
         """The grids by iteration, in order."""
         found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdigit())
         return dict(sorted((int(path.stem), path) for path in found))
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The safe loader, with what it finds out about each plain scalar remembered: runs share most of theirs."""
+
+    _tags: ClassVar[dict[tuple[Any, ...], str]] = {}
+    _values: ClassVar[dict[tuple[str, str], Any]] = {}
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is not yaml.ScalarNode:
+            return str(super().resolve(kind, value, implicit))
+        key = (value, implicit)
+        if key not in self._tags:
+            if len(self._tags) > MOST_REMEMBERED:
+                self._tags.clear()
+            self._tags[key] = super().resolve(kind, value, implicit)
+        return self._tags[key]
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep)
+        key = (node.tag, node.value)
+        if key not in self._values:
+            if len(self._values) > MOST_REMEMBERED:
+                self._values.clear()
+            self._values[key] = super().construct_object(node, deep)
+        return self._values[key]
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  it is a safe loader
 
 
 def _read_file(path: Path, most_bytes: int) -> bytes:

@@ -5,6 +5,7 @@ the verb, so that --help is instant. Exit codes: 0 done, 2 something asked for c
 """
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -187,6 +188,7 @@ def _chosen_rows(options: argparse.Namespace) -> "tuple[list[Row], list[str]]":
     entries, notes = index.read_all(options.paths)
     if not entries:
         raise RefusalError("; ".join(notes) or "no runs to compare")
+    gc.freeze()  # none of it is garbage: the collector need not look through it again
     rows = comparison.build(entries)
     order = options.sort or options.min or options.max
     wanted = expressions.names(options.where or "") | {order}

@@ -114,12 +114,18 @@ def hashable(value: Any) -> Hashable:
 def differing_keys(rows: Sequence[Row]) -> list[str]:
     """The configuration's keys that have two values at least; a missing key counts as null."""
     entries = [entry for row in rows for entry in row.entries]
-    keys = config_keys(rows)
     if not entries:
         return []
     first = entries[0].config
-    columns = ([entry.config.get(key) for entry in entries] for key in keys)
-    return [key for key, column in zip(keys, columns, strict=True) if column.count(first.get(key)) < len(column)]
+    others = [entry.config for entry in entries[1:]]
+    same = {key for key, value in first.items() if all(config.get(key) == value for config in others[:20])}
+    for config in others:
+        same -= {key for key in same if config.get(key) != first[key]}
+    return [key for key in config_keys(rows) if key not in same and not _always_null(key, entries)]
+
+
+def _always_null(key: str, entries: Sequence[Entry]) -> bool:
+    return all(entry.config.get(key) is None for entry in entries)
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:

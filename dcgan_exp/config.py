@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+NORMALIZATIONS = ("none", "batch", "spectral", "layer")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -77,7 +78,7 @@ class DiscriminatorConfig:
     strides: list[int] | None = limited(None, choices=(1, 2), size=(1, 10))  # null = all 2
     kernel_size: int = limited(3, at_least=1, at_most=31)
     negative_slope: float = limited(0.01, at_least=0.0, at_most=1.0)
-    normalization: str = limited("none", choices=("none", "batch"))  # never on the first layer
+    normalization: str = limited("none", choices=NORMALIZATIONS)  # batch and layer: not on the first layer
     dropout: float = limited(0.0, at_least=0.0, below=1.0)
 
 
@@ -120,6 +121,37 @@ class LossConfig:
     """What the logits are trained towards."""
 
     name: str = "non_saturating"
+    one_sided_label_smoothing: float = limited(0.0, at_least=0.0, below=0.5)  # of the real images' target
+
+
+@dataclass
+class RegularizerConfig:
+    """A penalty on D's gradients with respect to images."""
+
+    name: str = "none"
+    weight: float = limited(0.0, at_least=0.0)
+
+
+@dataclass
+class AugmentConfig:
+    """What happens to images before D judges them."""
+
+    name: str = "none"
+
+
+@dataclass
+class EmaConfig:
+    """The exponential moving average of G's weights."""
+
+    decay: float = limited(0.0, at_least=0.0, below=1.0)  # an iteration; 0 = none
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rates change over the iterations."""
+
+    name: str = "constant"
+    final: float = limited(0.0, at_least=0.0, at_most=1.0)  # times the learning rate, at the last iteration
 
 
 @dataclass
@@ -127,6 +159,7 @@ class UpdateConfig:
     """The order of the updates within one iteration."""
 
     name: str = "book"
+    discriminator_steps: int = limited(1, at_least=1, at_most=64)  # D's updates for each one of G's
 
 
 @dataclass
@@ -142,11 +175,17 @@ class Config:
     latent_dim: int = limited(100, at_least=1, at_most=65536)
     precision: str = limited("float32", choices=PRECISIONS)
     threads: int = limited(0, at_least=0, at_most=1024)  # processor threads; 0 = all cores
+    job_timeout: float | None = limited(None, above=0.0)  # seconds that a job of a sweep may take; null = no limit
+    objective: str = "g_loss"  # what a sweep sorts by and minimises: a metric's last value, or best.METRIC
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
 def register_schema() -> None:
@@ -227,11 +266,12 @@ def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def check(config: Config) -> None:
     """Every value in its range and all values possible together. Raises ConfigError for the first that isn't."""
     _check_limits(config, "")
-    for group in ("data", "model", "optimizer", "loss", "update"):
+    for group in NAMES:
         _check_choice(group, getattr(config, group).name)
     if config.data.fallback is not None:
         _check_choice("data", config.data.fallback, "data.fallback")
     _check_optimizer(config.optimizer)
+    _check_update(config)
     base_size(config)
     layer_plan("discriminator", config.model.discriminator, config.data.image_size)
 
@@ -294,8 +334,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "data": ("mnist", "mnist_5k", "fashion_mnist"),
     "model": (),  # a model's name is its YAML file's; the builders read only its values
     "optimizer": tuple(OPTIMIZER_ARGUMENTS),
-    "loss": ("non_saturating", "least_squares", "hinge"),
+    "loss": ("non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
     "update": ("book", "shared"),
+    "regularizer": ("none", "r1", "r1_r2", "gradient_penalty"),
+    "augment": ("none", "diffaugment", "ada"),
+    "schedule": ("constant", "linear", "cosine"),
 }
 
 
@@ -317,6 +360,20 @@ def _check_optimizer(config: OptimizerConfig) -> None:
     for network in ("generator", "discriminator"):
         if "learning_rate" not in optimizer_arguments(config, network):
             raise ConfigError("optimizer.learning_rate", None, "a finite number above 0 is needed")
+
+
+def _check_update(config: Config) -> None:
+    """The listing's update makes D's two steps apart, which leaves no place for what wants both at once."""
+    if config.update.name != "book":
+        return
+    if config.loss.name == "relativistic":
+        raise ConfigError("loss.name", config.loss.name, "it compares real with generated images: add update=shared")
+    if config.regularizer.name != "none":
+        raise ConfigError("regularizer.name", config.regularizer.name, "update=book takes none: add update=shared")
+    if config.update.discriminator_steps != 1:
+        raise ConfigError(
+            "update.discriminator_steps", config.update.discriminator_steps, "update=book takes 1: add update=shared"
+        )
 
 
 # Shapes ------------------------------------------------------------------------------------------

@@ -7,12 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dcgan_exp.config import Config, optimizer_arguments
-from dcgan_exp.losses import LOSSES, THRESHOLDS
+from dcgan_exp.augmentation import adapted, augmented
+from dcgan_exp.config import Config, ScheduleConfig, optimizer_arguments
+from dcgan_exp.losses import LOSSES, THRESHOLDS, Loss, PairLoss, discriminator_losses
 from dcgan_exp.models import Architecture, build_discriminator, build_generator, stock_copy
+from dcgan_exp.regularizers import REGULARIZERS
 
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
-BATCH, LATENTS, SAMPLES = 0, 1, 2
+BATCH, LATENTS, SAMPLES, MIXING, AUGMENT_REAL, AUGMENT_FAKE, AUGMENT_OWN = range(7)
+PURPOSES, STEPS = 16, 64  # room for more of them, and for the steps of D within an iteration
 
 MEASURES = ("d_loss_real", "d_loss_fake", "g_loss", "d_accuracy_real", "d_accuracy_fake")
 
@@ -55,7 +58,7 @@ class GAN:
     def __init__(self, config: Config, images: np.ndarray) -> None:
         self.config = config
         self.images = tf.constant(images)
-        self.loss = LOSSES[config.loss.name]
+        self.loss = LOSSES[config.loss.name](config.loss.one_sided_label_smoothing)
         self.threshold = THRESHOLDS[config.loss.name]
         self.architecture = Architecture.of(config)
         self.generator = build_generator(self.architecture, fused=True)
@@ -63,6 +66,10 @@ class GAN:
         self.generator_optimizer = self._optimizer("generator", self.generator)
         self.discriminator_optimizer = self._optimizer("discriminator", self.discriminator)
         self.update = UPDATES[config.update.name]
+        self.regularizer = REGULARIZERS[config.regularizer.name]
+        self.averaged_generator = build_generator(self.architecture, fused=True) if config.ema.decay else None
+        # The fraction of images that ADA augments; DiffAugment augments all.
+        self.probability = keras.Variable(0.0, trainable=False) if config.augment.name == "ada" else None
 
     def _optimizer(self, network: str, model: keras.Model) -> keras.Optimizer:
         arguments = optimizer_arguments(self.config.optimizer, network)
@@ -75,12 +82,17 @@ class GAN:
     @property
     def variables(self) -> dict[str, list[Any]]:
         """Everything that training changes, by owner: with the iteration it is the whole state of a run."""
-        return {
+        owners = {
             "generator": self.generator.variables,
             "discriminator": self.discriminator.variables,
             "generator_optimizer": self.generator_optimizer.variables,
             "discriminator_optimizer": self.discriminator_optimizer.variables,
         }
+        if self.averaged_generator:
+            owners["averaged_generator"] = self.averaged_generator.variables
+        if self.probability is not None:
+            owners["augmentation"] = [self.probability]
+        return owners
 
     def train(self, iteration: int, count: int) -> tuple[dict[str, float], int | None]:
         """Run iterations `iteration + 1` to `iteration + count`.
@@ -98,7 +110,9 @@ class GAN:
 
         def one_iteration(done: tf.Tensor, _: tf.Tensor, failed_at: tf.Tensor) -> tuple[tf.Tensor, ...]:
             now = done + 1
-            values = self.update(self, self.real_images(now), self.latents(now))
+            self._schedule(now)
+            values = self.update(self, now)
+            self._average(now)
             return now, values, tf.where(tf.reduce_all(tf.math.is_finite(values)), failed_at, now)
 
         _, values, failed_at = tf.while_loop(
@@ -109,17 +123,54 @@ class GAN:
         )
         return values, failed_at
 
-    def real_images(self, iteration: tf.Tensor) -> tf.Tensor:
-        """The iteration's batch, drawn uniformly with replacement; float32 in [-1, 1]."""
-        indices = tf.random.stateless_uniform(
-            [self.config.batch_size], self._seed(BATCH, iteration), 0, self.images.shape[0], tf.int32, alg="philox"
-        )
+    def real_images(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
+        """The batch of a step of D, drawn uniformly with replacement; float32 in [-1, 1]."""
+        seed, size = self._seed(BATCH, iteration, step), self.images.shape[0]
+        indices = tf.random.stateless_uniform([self.config.batch_size], seed, 0, size, tf.int32, alg="philox")
         return tf.cast(tf.gather(self.images, indices), tf.float32) / 127.5 - 1.0
 
-    def latents(self, iteration: tf.Tensor) -> tf.Tensor:
-        """The iteration's latents, N(0, 1), of shape (batch, latent_dim)."""
+    def latents(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
+        """The latents of a step, N(0, 1), of shape (batch, latent_dim)."""
         shape = [self.config.batch_size, self.config.latent_dim]
-        return tf.random.stateless_normal(shape, self._seed(LATENTS, iteration), alg="philox")
+        return tf.random.stateless_normal(shape, self._seed(LATENTS, iteration, step), alg="philox")
+
+    def judge(self, images: tf.Tensor, purpose: int, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
+        """D's logits of a batch in training mode, augmented where the experiment says so."""
+        if self.config.augment.name != "none":
+            probability = 1.0 if self.probability is None else self.probability.value
+            images = augmented(images, self._seed(purpose, iteration, step), probability)
+        return self.discriminator(images, training=True)
+
+    def penalty(self, real: tf.Tensor, generated: tf.Tensor, iteration: tf.Tensor, step: int) -> tf.Tensor | float:
+        """The regularizer's term of D's loss."""
+        if self.regularizer is None:
+            return 0.0
+        seed = self._seed(MIXING, iteration, step)
+        mixing = tf.random.stateless_uniform([self.config.batch_size, 1, 1, 1], seed, alg="philox")
+        return self.config.regularizer.weight * self.regularizer(self.discriminator, real, generated, mixing)
+
+    def adapt(self, real_logits: tf.Tensor) -> None:
+        """Move ADA's probability after D has judged real images."""
+        if self.probability is not None:
+            self.probability.assign(adapted(self.probability.value, real_logits - self.threshold))
+
+    def _schedule(self, iteration: tf.Tensor) -> None:
+        if self.config.schedule.name == "constant":
+            return
+        factor = learning_rate_factor(self.config.schedule, iteration, self.config.iterations)
+        for network in ("generator", "discriminator"):
+            base = optimizer_arguments(self.config.optimizer, network)["learning_rate"]
+            optimizer = getattr(self, f"{network}_optimizer")
+            getattr(optimizer, "inner_optimizer", optimizer).learning_rate.assign(base * factor)
+
+    def _average(self, iteration: tf.Tensor) -> None:
+        if self.averaged_generator is None:
+            return
+        # A young average forgets the initial weights faster (TensorFlow's ExponentialMovingAverage does the same).
+        now = tf.cast(iteration, tf.float32)
+        decay = tf.minimum(self.config.ema.decay, (1.0 + now) / (10.0 + now))
+        for average, value in zip(self.averaged_generator.variables, self.generator.variables, strict=True):
+            average.assign_sub((1.0 - decay) * (average.value - value.value))
 
     def sample_latents(self, count: int) -> tf.Tensor:
         """The latents of the grids, (count, latent_dim): a function of sample_seed alone."""
@@ -135,20 +186,21 @@ class GAN:
         variables = self.generator.trainable_variables + self.discriminator.trainable_variables
         return tf.reduce_all([tf.math.is_finite(tf.reduce_sum(variable.value)) for variable in variables])
 
-    def _seed(self, purpose: int, iteration: tf.Tensor) -> tf.Tensor:
-        return tf.stack([tf.constant(self.config.seed, tf.int64), iteration * 16 + purpose])
+    def _seed(self, purpose: int, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
+        return tf.stack([tf.constant(self.config.seed, tf.int64), (iteration * STEPS + step) * PURPOSES + purpose])
 
     @tf.function(autograph=False, reduce_retracing=True)
     def generate(self, latents: tf.Tensor) -> tf.Tensor:
-        """Images (n, height, width, channels) in [-1, 1] of the generator in inference mode."""
-        return self.generator(latents, training=False)
+        """Images (n, height, width, channels) in [-1, 1] in inference mode, of the averaged weights where kept."""
+        return (self.averaged_generator or self.generator)(latents, training=False)
 
     def stock_networks(self) -> dict[str, keras.Model]:
-        """Copies of both networks that hold Keras' own layers only."""
-        return {
-            "generator": stock_copy(self.generator, build_generator, self.architecture),
-            "discriminator": stock_copy(self.discriminator, build_discriminator, self.architecture),
-        }
+        """Copies that hold Keras' own layers only; with an average, `generator` is that and `generator_raw` the other."""
+        generators = {"generator": self.averaged_generator or self.generator}
+        if self.averaged_generator:
+            generators["generator_raw"] = self.generator
+        copies = {name: stock_copy(network, build_generator, self.architecture) for name, network in generators.items()}
+        return {**copies, "discriminator": stock_copy(self.discriminator, build_discriminator, self.architecture)}
 
     def descend(self, network: str, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One optimizer step of one network along a loss that the tape has recorded."""
@@ -173,54 +225,85 @@ def _reported(measures: dict[str, float]) -> dict[str, float]:
     }
 
 
-def book_update(gan: GAN, real_images: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
+def learning_rate_factor(schedule: ScheduleConfig, iteration: tf.Tensor, iterations: int) -> tf.Tensor:
+    """What the learning rates are multiplied with: 1 before the first iteration, `final` at the last."""
+    done = tf.cast(iteration, tf.float32) / iterations
+    left = 1.0 - done if schedule.name == "linear" else (1.0 + tf.cos(np.pi * done)) / 2.0
+    return schedule.final + (1.0 - schedule.final) * left
+
+
+def book_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
     """The listing's three separate updates. Returns the values of MEASURES.
 
     The fakes that D learns from come from the generator in inference mode; G's own come in training mode, from
     the same latents.
     """
+    assert isinstance(gan.loss, Loss)
+    latents = gan.latents(iteration)
     generated_images = gan.generator(latents, training=False)
     losses, accuracies = [], []
-    for images, loss_of, real in ((real_images, gan.loss.real, True), (generated_images, gan.loss.generated, False)):
+    for images, purpose, loss_of in (
+        (gan.real_images(iteration), AUGMENT_REAL, gan.loss.real),
+        (generated_images, AUGMENT_FAKE, gan.loss.generated),
+    ):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             _watch(tape, gan.discriminator)
-            logits = gan.discriminator(images, training=True)
+            logits = gan.judge(images, purpose, iteration)
             loss = loss_of(logits)
             scaled_loss = gan.discriminator_optimizer.scale_loss(loss)
         gan.descend("discriminator", tape, scaled_loss)
         losses.append(loss)
-        accuracies.append(gan.accuracy(logits, real))
+        accuracies.append(gan.accuracy(logits, real=purpose == AUGMENT_REAL))
+        if purpose == AUGMENT_REAL:
+            gan.adapt(logits)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         _watch(tape, gan.generator)
-        logits = gan.discriminator(gan.generator(latents, training=True), training=True)
+        logits = gan.judge(gan.generator(latents, training=True), AUGMENT_OWN, iteration)
         g_loss = gan.loss.generator(logits)
         scaled_loss = gan.generator_optimizer.scale_loss(g_loss)
     gan.descend("generator", tape, scaled_loss)
     return tf.stack([*losses, g_loss, *accuracies])
 
 
-def shared_update(gan: GAN, real_images: tf.Tensor, latents: tf.Tensor) -> tf.Tensor:
+def shared_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
     """One generator pass, in training mode, for both networks. Returns the values of MEASURES.
 
     D takes one step on the mean of its real and its fake loss; then G's gradient flows through the updated D.
+    Where D takes more steps, the earlier ones have batches and latents of their own.
     """
+    for step in range(1, gan.config.update.discriminator_steps):
+        earlier_images = gan.generator(gan.latents(iteration, step), training=True)
+        _discriminator_step(gan, gan.real_images(iteration, step), earlier_images, iteration, step)
     with tf.GradientTape(watch_accessed_variables=False) as generator_tape:
         _watch(generator_tape, gan.generator)
-        generated_images = gan.generator(latents, training=True)
+        generated_images = gan.generator(gan.latents(iteration), training=True)
+    real_images, loss = gan.real_images(iteration), gan.loss
+    losses, accuracies = _discriminator_step(gan, real_images, generated_images, iteration, 0)
+    with generator_tape:
+        generated_logits = gan.judge(generated_images, AUGMENT_OWN, iteration)
+        if isinstance(loss, PairLoss):
+            g_loss = loss.generator(gan.judge(real_images, AUGMENT_REAL, iteration), generated_logits)
+        else:
+            g_loss = loss.generator(generated_logits)
+        scaled_loss = gan.generator_optimizer.scale_loss(g_loss)
+    gan.descend("generator", generator_tape, scaled_loss)
+    return tf.stack([*losses, g_loss, *accuracies])
+
+
+def _discriminator_step(
+    gan: GAN, real_images: tf.Tensor, generated_images: tf.Tensor, iteration: tf.Tensor, step: int
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         _watch(tape, gan.discriminator)
         # Separate passes, so that batch normalisation does not mix real and generated images.
-        real_logits = gan.discriminator(real_images, training=True)
-        generated_logits = gan.discriminator(generated_images, training=True)
-        real_loss, generated_loss = gan.loss.real(real_logits), gan.loss.generated(generated_logits)
-        scaled_loss = gan.discriminator_optimizer.scale_loss((real_loss + generated_loss) / 2)
+        real_logits = gan.judge(real_images, AUGMENT_REAL, iteration, step)
+        generated_logits = gan.judge(generated_images, AUGMENT_FAKE, iteration, step)
+        losses = discriminator_losses(gan.loss, real_logits, generated_logits)
+        loss = (losses[0] + losses[1]) / 2 + gan.penalty(real_images, generated_images, iteration, step)
+        scaled_loss = gan.discriminator_optimizer.scale_loss(loss)
     gan.descend("discriminator", tape, scaled_loss)
-    with generator_tape:
-        g_loss = gan.loss.generator(gan.discriminator(generated_images, training=True))
-        scaled_loss = gan.generator_optimizer.scale_loss(g_loss)
-    gan.descend("generator", generator_tape, scaled_loss)
-    accuracies = [gan.accuracy(real_logits, True), gan.accuracy(generated_logits, False)]
-    return tf.stack([real_loss, generated_loss, g_loss, *accuracies])
+    gan.adapt(real_logits)
+    return list(losses), [gan.accuracy(real_logits, real=True), gan.accuracy(generated_logits, real=False)]
 
 
 def _watch(tape: tf.GradientTape, network: keras.Model) -> None:
@@ -229,4 +312,4 @@ def _watch(tape: tf.GradientTape, network: keras.Model) -> None:
         tape.watch(variable.value)
 
 
-UPDATES: dict[str, Callable[[GAN, tf.Tensor, tf.Tensor], tf.Tensor]] = {"book": book_update, "shared": shared_update}
+UPDATES: dict[str, Callable[[GAN, tf.Tensor], tf.Tensor]] = {"book": book_update, "shared": shared_update}

@@ -1,7 +1,7 @@
 """Losses of the two networks as pure functions of logits; all are means over the batch.
 
-A `Loss` names three functions: the discriminator's loss on real images, its loss on generated ones, and the
-generator's. Logits have shape (batch, 1) and float32; the results are scalars.
+Logits have shape (batch, 1) and float32; the results are scalars. `LOSSES[name](smoothing)` makes a `Loss`, which
+judges each image by itself, or a `PairLoss`, which judges real and generated images against each other.
 """
 
 from collections.abc import Callable
@@ -20,29 +20,83 @@ class Loss(NamedTuple):
     generator: LogitsLoss
 
 
-def _cross_entropy_to_real(logits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.softplus(-logits))  # -log sigmoid(logits)
+class PairLoss(NamedTuple):
+    """What D and G minimise, each a function of (real logits, generated logits)."""
+
+    discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    generator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def _cross_entropy_to_generated(logits: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.softplus(logits))  # -log(1 - sigmoid(logits))
+def discriminator_losses(
+    loss: Loss | PairLoss, real_logits: tf.Tensor, generated_logits: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """D's loss on real and on generated images; a pair's loss counts once for each."""
+    if isinstance(loss, PairLoss):
+        return (both := loss.discriminator(real_logits, generated_logits)), both
+    return loss.real(real_logits), loss.generated(generated_logits)
 
 
-def _squares_to(target: float) -> LogitsLoss:
-    return lambda logits: tf.reduce_mean(tf.square(logits - target))
+def non_saturating(smoothing: float) -> Loss:
+    """Binary cross-entropy, with G maximising log D(G(z)) (Goodfellow et al. 2014, section 3).
+
+    One-sided label smoothing trains D towards 1 - smoothing on real images (Salimans et al. 2016, section 3.4).
+    """
+
+    def to_real(logits: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.softplus(-logits))  # -log sigmoid(logits)
+
+    def to_generated(logits: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.softplus(logits))  # -log(1 - sigmoid(logits))
+
+    def to_smoothed(logits: tf.Tensor) -> tf.Tensor:
+        return (1 - smoothing) * to_real(logits) + smoothing * to_generated(logits)
+
+    return Loss(to_smoothed if smoothing else to_real, to_generated, to_real)
 
 
-LOSSES = {
-    # Goodfellow et al. 2014, section 3: binary cross-entropy, with G maximising log D(G(z)).
-    "non_saturating": Loss(_cross_entropy_to_real, _cross_entropy_to_generated, _cross_entropy_to_real),
-    # Mao et al. 2017, equation 9 without its factor 1/2: a = 0, b = c = 1.
-    "least_squares": Loss(_squares_to(1.0), _squares_to(0.0), _squares_to(1.0)),
-    # Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17.
-    "hinge": Loss(
+def least_squares(smoothing: float) -> Loss:
+    """Squared distances of the logits to 1 and 0 (Mao et al. 2017, equation 9 without its factor 1/2)."""
+
+    def squares_to(target: float) -> LogitsLoss:
+        return lambda logits: tf.reduce_mean(tf.square(logits - target))
+
+    return Loss(squares_to(1.0 - smoothing), squares_to(0.0), squares_to(1.0))
+
+
+def hinge(_: float) -> Loss:
+    """Margins at +1 and -1 (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17)."""
+    return Loss(
         lambda logits: tf.reduce_mean(tf.nn.relu(1.0 - logits)),
         lambda logits: tf.reduce_mean(tf.nn.relu(1.0 + logits)),
         lambda logits: -tf.reduce_mean(logits),
-    ),
+    )
+
+
+def wasserstein(_: float) -> Loss:
+    """Differences of mean logits (Arjovsky et al. 2017); wants a gradient penalty. The two halves of D's loss
+    are twice the terms of its equation 2, so that their mean is its loss."""
+    return Loss(
+        lambda logits: -2.0 * tf.reduce_mean(logits),
+        lambda logits: 2.0 * tf.reduce_mean(logits),
+        lambda logits: -tf.reduce_mean(logits),
+    )
+
+
+def relativistic(_: float) -> PairLoss:
+    """A real image shall look more real than a generated one (Jolicoeur-Martineau 2019, equations 3 and 4)."""
+
+    def shall_exceed(more: tf.Tensor, less: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.softplus(less - more))
+
+    return PairLoss(shall_exceed, lambda real_logits, generated_logits: shall_exceed(generated_logits, real_logits))
+
+
+LOSSES: dict[str, Callable[[float], Loss | PairLoss]] = {
+    "non_saturating": non_saturating,
+    "least_squares": least_squares,
+    "hinge": hinge,
+    "wasserstein": wasserstein,
+    "relativistic": relativistic,
 }
-# Where a discriminator's logit is undecided: above it counts as `real`.
-THRESHOLDS = {"non_saturating": 0.0, "least_squares": 0.5, "hinge": 0.0}
+# Where a logit is undecided: above it counts as `real`. The last two losses leave a common offset of all logits open.
+THRESHOLDS = {"non_saturating": 0.0, "least_squares": 0.5, "hinge": 0.0, "wasserstein": 0.0, "relativistic": 0.0}

@@ -88,6 +88,13 @@ class Layers:
         kind = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
         return kind(width, kernel_size, stride, "same", dtype=self.policy, kernel_initializer=self._initializer())
 
+    def normalization(self, kind: str) -> list[keras.Layer]:
+        """What follows a convolution of the discriminator: nothing, or one layer."""
+        if kind == "batch":
+            return [self.batch_normalization()]
+        # Over all of an image, so that images stay independent (Gulrajani et al. 2017, section 4).
+        return [keras.layers.LayerNormalization(axis=[1, 2, 3], dtype=self.policy)] if kind == "layer" else []
+
     def batch_normalization(self) -> keras.Layer:
         """Over all but the channels, with Keras' settings."""
         kind = FusedBatchNormalization if self.fused else keras.layers.BatchNormalization
@@ -139,14 +146,20 @@ def build_discriminator(architecture: Architecture, fused: bool = False) -> kera
     make = Layers(architecture, 1, fused)
     layers: list[Any] = [keras.layers.Input((size, size, architecture.channels), name="images")]
     for position, (width, stride) in enumerate(zip(widths, strides, strict=True)):
-        layers.append(make.convolution(width, section.kernel_size, stride))
-        if section.normalization == "batch" and position > 0:
-            layers.append(make.batch_normalization())
+        convolution = make.convolution(width, section.kernel_size, stride)
+        spectral = section.normalization == "spectral"  # Miyato et al. 2018
+        layers.append(keras.layers.SpectralNormalization(convolution, dtype=precision) if spectral else convolution)
+        if position > 0:
+            layers += make.normalization(section.normalization)
         layers.append(make.activation("leaky_relu", section.negative_slope))
         if section.dropout:
             layers.append(keras.layers.Dropout(section.dropout, seed=make.next_seed(), dtype=precision))
     layers += [keras.layers.Flatten(dtype=precision), make.dense(1, dtype="float32", name="logits")]
-    return keras.Sequential(layers, name="discriminator")
+    network = keras.Sequential(layers, name="discriminator")
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.SpectralNormalization):  # Keras starts it from unseeded numbers
+            layer.vector_u.assign(keras.random.normal(layer.vector_u.shape, seed=make.next_seed()))
+    return network
 
 
 def stock_copy(

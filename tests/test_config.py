@@ -90,7 +90,8 @@ def test_a_network_inherits_what_it_does_not_set() -> None:
 def test_every_choice_composes(group: str) -> None:
     assert choices(group)
     for choice in choices(group):
-        assert isinstance(compose([f"{group}={choice}"]), Config)
+        shared = [] if group in ("update", "experiment") else ["update=shared"]  # the update that takes them all
+        assert isinstance(compose([f"{group}={choice}", *shared]), Config)
 
 
 def test_names_in_the_files_are_known() -> None:

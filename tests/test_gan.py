@@ -12,6 +12,7 @@ from dcgan_exp.config import Config, compose
 from dcgan_exp.gan import GAN, OPTIMIZERS, UPDATES
 
 Make = Callable[..., Config]
+tf.config.experimental.enable_op_determinism()  # as training does: gradients of gathers are sums in any order else
 
 
 def weights(gan: GAN) -> list[np.ndarray]:
@@ -184,6 +185,66 @@ def test_optimizers_are_keras(name: str, small_config: Make, small_images: np.nd
         fresh.apply([gradient], [variable])
         theirs.apply([gradient], [twin])
     np.testing.assert_allclose(variable.numpy(), twin.numpy(), atol=1e-6)
+
+
+VARIANTS = [
+    "precision=mixed_bfloat16 loss=wasserstein regularizer=gradient_penalty update.discriminator_steps=2",
+    "precision=float32 loss=relativistic regularizer=r1_r2 augment=diffaugment",
+    "precision=mixed_bfloat16 loss=hinge model.discriminator.normalization=spectral ema=average schedule=linear",
+    "regularizer=r1 augment=ada model.discriminator.normalization=layer schedule=cosine",
+    "model.discriminator.normalization=batch loss.one_sided_label_smoothing=0.1 ema=average",
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_train_the_same_bits_whatever_the_chunks(
+    small_config: Make, small_images: np.ndarray, variant: str
+) -> None:
+    config = small_config("update=shared", *variant.split())
+    whole, pieces = GAN(config, small_images), GAN(config, small_images)
+    before = weights(whole)
+    _, failed_at = whole.train(0, 3)
+    pieces.train(0, 1)
+    pieces.train(1, 2)
+    assert failed_at is None
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(pieces), strict=True))
+    moved = [not np.array_equal(a, b) for a, b in zip(before, weights(whole), strict=True)]
+    assert np.mean(moved) > 0.7  # BN statistics, slots and weights; a few optimizer scalars stay
+
+
+def test_the_average_is_the_recurrence_in_numpy(small_config: Make, small_images: np.ndarray) -> None:
+    gan = GAN(small_config("ema.decay=0.5"), small_images)
+    average = [variable.numpy() for variable in gan.generator.variables]
+    for iteration in range(1, 6):
+        gan.train(iteration - 1, 1)
+        decay = min(0.5, (1 + iteration) / (10 + iteration))
+        now = [variable.numpy() for variable in gan.generator.variables]
+        average = [decay * a + (1 - decay) * b for a, b in zip(average, now, strict=True)]
+    for ours, expected in zip(gan.averaged_generator.variables, average, strict=True):
+        np.testing.assert_allclose(ours.numpy(), expected, atol=1e-6)
+    latents = gan.sample_latents(4)
+    copies = gan.stock_networks()
+    np.testing.assert_allclose(copies["generator"](latents), gan.generate(latents), atol=1e-5)
+    assert not np.allclose(copies["generator_raw"](latents), gan.generate(latents), atol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_schedules_are_keras_decays(small_config: Make, small_images: np.ndarray, schedule: str) -> None:
+    gan = GAN(small_config(f"schedule={schedule}", "schedule.final=0.1", "iterations=10"), small_images)
+    decays = {
+        "linear": keras.optimizers.schedules.PolynomialDecay(1e-3, 10, end_learning_rate=1e-4),
+        "cosine": keras.optimizers.schedules.CosineDecay(1e-3, 10, alpha=0.1),
+    }
+    for iteration in (1, 4, 10):
+        gan.train(iteration - 1, 1)
+        for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
+            assert float(optimizer.learning_rate) == pytest.approx(float(decays[schedule](iteration)), rel=1e-4)
+
+
+@pytest.mark.parametrize("override", ["loss=relativistic", "regularizer=r1", "update.discriminator_steps=2"])
+def test_what_the_listings_update_cannot_do_is_told(override: str) -> None:
+    with pytest.raises(config_module.ConfigError, match="update=shared"):
+        compose(["update=book", override])
 
 
 def test_names_agree() -> None:

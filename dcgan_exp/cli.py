@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 DONE, REFUSED, INTERRUPTED = 0, 2, 130
 SHOWN_ROWS = 50
 WATCH_SECONDS = 2.0
-PAGE_RUNS = 500  # a page of more is no help, and takes a browser long
 
 
 @dataclass(frozen=True)
@@ -150,13 +149,17 @@ def compare(options: argparse.Namespace) -> int:
         raise RefusalError("--csv - and --json - can't share the terminal")
     if options.watch:
         return _watch(options)
-    rows, left_out = _chosen_rows(options)
-    for line in left_out:
-        _note(line)
-    _write_files(options, rows, left_out)
-    if "-" not in (options.csv, options.json):
-        for part in _render(options, rows):
-            console.console.print(part, soft_wrap=False)
+    gc.disable()  # nothing here is garbage, and looking through it again and again takes half the time
+    try:
+        rows, left_out = _chosen_rows(options)
+        for line in left_out:
+            _note(line)
+        _write_files(options, rows, left_out)
+        if "-" not in (options.csv, options.json):
+            for part in _render(options, rows):
+                console.console.print(part, soft_wrap=False)
+    finally:
+        gc.enable()
     return DONE
 
 
@@ -188,7 +191,6 @@ def _chosen_rows(options: argparse.Namespace) -> "tuple[list[Row], list[str]]":
     entries, notes = index.read_all(options.paths)
     if not entries:
         raise RefusalError("; ".join(notes) or "no runs to compare")
-    gc.freeze()  # none of it is garbage: the collector need not look through it again
     rows = comparison.build(entries)
     order = options.sort or options.min or options.max
     wanted = expressions.names(options.where or "") | {order}

@@ -6,7 +6,6 @@ The cache may be deleted at any time; where it can't be written there is none. N
 
 import contextlib
 import csv
-import gc
 import hashlib
 import json
 import math
@@ -63,17 +62,6 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """The runs at and below the paths, each once, in natural order; and a line for each thing left out."""
     entries: dict[tuple[int, int], Entry] = {}
     left_out: list[str] = []
-    gc.disable()  # nothing of this is garbage, and looking through it again and again takes half the time
-    try:
-        _read_paths(paths, entries, left_out)
-    finally:
-        gc.enable()
-    found = sorted(entries.values(), key=lambda entry: natural(str(entry.folder)))
-    left_out += [problem for entry in found for problem in entry.problems]
-    return found, left_out
-
-
-def _read_paths(paths: Sequence[Path], entries: dict[tuple[int, int], Entry], left_out: list[str]) -> None:
     for path in paths:
         cache, count = Cache(path), 0
         for folder, identity in find(path, left_out):
@@ -87,6 +75,9 @@ def _read_paths(paths: Sequence[Path], entries: dict[tuple[int, int], Entry], le
         if not count:
             left_out.append(f"{path}: {'holds no runs' if path.is_dir() else 'no such folder'}")
         cache.save()
+    found = sorted(entries.values(), key=lambda entry: natural(str(entry.folder)))
+    left_out += [problem for entry in found for problem in entry.problems]
+    return found, left_out
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -16,8 +16,9 @@ from dcgan_exp.index import direction
 
 STYLES = {"running": "cyan", "finished": "green", "failed": "bold red", "killed": "red", "interrupted": "yellow"}
 LEAST_WIDTH = 60
+CELL_MARGIN = 3  # characters between two columns
 MOST_CELL = 60  # characters
-# What makes room first on a narrow terminal, by the start of its name; the run and what differs stay.
+# What makes room first on a narrow terminal, by the start of its name.
 LEAST_IMPORTANT = ("best.d_", "seconds", "d_accuracy", "d_loss", "best.g_loss", "g_loss")
 
 
@@ -65,7 +66,7 @@ def heading(key: str) -> str:
 
 def table(rows: Sequence[Row], columns: Sequence[str], width: int | None = None) -> tuple[Table, list[str]]:
     """The table, and the columns that had to be left out of a terminal of `width` characters."""
-    cells = {key: [cell(row, key) for row in rows] for key in columns}
+    cells = {key: [_fold(cell(row, key), key, width) for row in rows] for key in columns}
     kept, hidden = _fitting(cells, width)
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for key in kept:
@@ -77,16 +78,45 @@ def table(rows: Sequence[Row], columns: Sequence[str], width: int | None = None)
     return built, hidden
 
 
+def _fold(text: str, key: str, width: int | None) -> str:
+    """Long cells in less room: one diagnosis a line, the end of a path, the beginning of anything else."""
+    if width is None:
+        return text
+    if key == "diagnosis":
+        names = text.split(", ")
+        return "\n".join(names if width >= 120 else [name.replace(" ", "\n", 1) for name in names])
+    most = max(width // 5, 16)
+    if len(text) <= most:
+        return text
+    return "…" + text[1 - most :] if key == "run" else text[: most - 1] + "…"
+
+
 def _fitting(cells: dict[str, list[str]], width: int | None) -> tuple[list[str], list[str]]:
-    kept, hidden = list(cells), []
-    needed = {key: max(map(len, [*heading(key).split("\n"), *texts])) + 2 for key, texts in cells.items()}
-    for start in LEAST_IMPORTANT if width is not None else ():
-        for key in [key for key in kept if key.startswith(start)]:
-            if sum(needed[key] for key in kept) <= max(width or 0, LEAST_WIDTH):
-                break
-            kept.remove(key)
+    """The columns that there is room for, and the others."""
+    needed = {
+        key: max(len(line) for text in (heading(key), *texts) for line in text.split("\n")) + CELL_MARGIN
+        for key, texts in cells.items()
+    }
+    room = math.inf if width is None else max(width, LEAST_WIDTH) + CELL_MARGIN
+    hidden: list[str] = []
+    for key in _dispensable(cells):
+        if sum(needed.values()) - sum(needed[key] for key in hidden) > room:
             hidden.append(key)
-    return kept, hidden
+    for key in hidden[::-1]:  # a narrow column may still fit where a wide one had to go
+        others = [other for other in hidden if other != key]
+        if sum(needed.values()) - sum(needed[other] for other in others) <= room:
+            hidden = others
+    return [key for key in cells if key not in hidden], hidden
+
+
+def _dispensable(cells: dict[str, list[str]]) -> list[str]:
+    """The columns that can be hidden, in the order in which they are: what takes the most different values last."""
+    bests = [key for key in cells if key.startswith("best.")]
+    found = [key for start in LEAST_IMPORTANT for key in cells if key.startswith(start)]
+    found += [key for key in cells if f"best.{key}" in cells] + ["iteration", *reversed(bests[1:])]
+    varied = [key for key in cells if key not in ("run", "status", "diagnosis", *bests)]
+    found += sorted(reversed(varied), key=lambda key: len(set(cells[key])))
+    return [key for key in dict.fromkeys(found) if key in cells]
 
 
 def _best(rows: Sequence[Row], key: str) -> Any:

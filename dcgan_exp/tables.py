@@ -115,7 +115,7 @@ def _dispensable(cells: dict[str, list[str]]) -> list[str]:
     found = [key for start in LEAST_IMPORTANT for key in cells if key.startswith(start)]
     found += [key for key in cells if f"best.{key}" in cells] + ["iteration", *reversed(bests[1:])]
     varied = [key for key in cells if key not in ("run", "status", "diagnosis", *bests)]
-    found += sorted(reversed(varied), key=lambda key: len(set(cells[key])))
+    found += sorted(varied, key=lambda key: len(set(cells[key])))
     return [key for key in dict.fromkeys(found) if key in cells]
 
 

@@ -67,3 +67,8 @@ def test_diversity_is_0_for_alike_and_1_for_black_and_white() -> None:
 
 def test_every_diagnosis_is_defined_in_one_line() -> None:
     assert all("\n" not in meaning and meaning.endswith(".") for meaning in diagnosis.DEFINITIONS.values())
+
+
+def test_the_definitions_stand_in_the_docs() -> None:
+    text = " ".join((Path(__file__).parent.parent / "docs" / "compare.md").read_text().split())
+    assert all(f"**{name}**: {meaning}" in text for name, meaning in diagnosis.DEFINITIONS.items())

@@ -53,23 +53,21 @@ def test_markup_in_a_name_is_text() -> None:
 
 
 def test_a_narrow_terminal_hides_columns_and_says_which() -> None:
-    rows = [
-        row(
-            **{
-                "name": "y" * 30,
-                "g_loss": 0.5,
-                "d_loss": 0.5,
-                "best.d_loss": 0.1,
-                "status": "finished",
-                "optimizer.learning_rate": 1e-3,
-            }
-        )
-    ]
-    columns = ["run", "name", "optimizer.learning_rate", "status", "g_loss", "d_loss", "best.d_loss"]
-    built, hidden = table(rows, columns, 80)
+    values = {"name": "y" * 30, "g_loss": 0.5, "d_loss": 0.5, "best.d_loss": 0.1, "status": "finished", "seed": 3}
+    columns = ["run", *values]
+    built, hidden = table([row(**values)], columns, 60)
     assert hidden == ["best.d_loss"]
     assert len(built.columns) == 6
-    assert table(rows, columns, None)[1] == []
+    assert table([row(**values)], columns, None)[1] == []
+
+
+def test_a_wide_column_makes_room_for_narrow_ones() -> None:
+    rows = [row(name="y" * 30, seed=seed, batch_size=8, status="finished") for seed in range(3)]
+    columns = ["run", "name", "optimizer.learning_rate", "seed", "batch_size", "status", "diagnosis"]
+    rows = [
+        row(**one.values, **{"optimizer.learning_rate": 1e-3, "diagnosis": "discriminator won @10"}) for one in rows
+    ]
+    assert table(rows, columns, 80)[1] == ["name"]
 
 
 def test_long_headings_break_where_a_key_can() -> None:

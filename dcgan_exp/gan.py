@@ -1,6 +1,6 @@
 """Two networks, two optimizers and the compiled step that trains them; no files, no printing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import tensorflow as tf
 from dcgan_exp.augmentation import adapted, augmented
 from dcgan_exp.config import Config, ScheduleConfig, optimizer_arguments
 from dcgan_exp.losses import LOSSES, THRESHOLDS, Loss, PairLoss, discriminator_losses
-from dcgan_exp.models import Architecture, build_discriminator, build_generator, stock_copy
+from dcgan_exp.models import Architecture, build_discriminator, build_generator, split_at_normalization, stock_copy
 from dcgan_exp.regularizers import REGULARIZERS
 
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
@@ -62,6 +62,7 @@ class GAN:
         self.threshold = THRESHOLDS[config.loss.name]
         self.architecture = Architecture.of(config)
         self.generator = build_generator(self.architecture, fused=True)
+        self.generator_stem, self.generator_head = split_at_normalization(self.generator)
         self.discriminator = build_discriminator(self.architecture, fused=True)
         self.generator_optimizer = self._optimizer("generator", self.generator)
         self.discriminator_optimizer = self._optimizer("discriminator", self.discriminator)
@@ -93,6 +94,24 @@ class GAN:
         if self.probability is not None:
             owners["augmentation"] = [self.probability]
         return owners
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of `variables`, each under a name that is the same in every process."""
+        return {name: np.array(variable.value) for name, variable in self._named_variables().items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set every variable, or none. Raises ValueError where a name, a shape or a type differs."""
+        own = self._named_variables()
+        for name in sorted(own.keys() | state.keys()):
+            wanted, given = (f"{v.dtype} {tuple(v.shape)}" if v is not None else "nothing" for v in (own.get(name), state.get(name)))
+            if wanted != given:
+                raise ValueError(f"{name} is {given} where this experiment has {wanted}")
+        for name, variable in own.items():
+            variable.assign(state[name])
+
+    def _named_variables(self) -> dict[str, Any]:
+        # Not by Keras' own names, which count the layers that a process has made.
+        return {f"{owner}.{n:03}": v for owner, variables in self.variables.items() for n, v in enumerate(variables)}
 
     def train(self, iteration: int, count: int) -> tuple[dict[str, float], int | None]:
         """Run iterations `iteration + 1` to `iteration + count`.
@@ -236,11 +255,13 @@ def book_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
     """The listing's three separate updates. Returns the values of MEASURES.
 
     The fakes that D learns from come from the generator in inference mode; G's own come in training mode, from
-    the same latents.
+    the same latents. What both modes have in common is computed once.
     """
     assert isinstance(gan.loss, Loss)
-    latents = gan.latents(iteration)
-    generated_images = gan.generator(latents, training=False)
+    with tf.GradientTape(watch_accessed_variables=False) as generator_tape:
+        _watch(generator_tape, gan.generator)
+        features = gan.generator_stem(gan.latents(iteration), training=True)
+    generated_images = gan.generator_head(features, training=False)
     losses, accuracies = [], []
     for images, purpose, loss_of in (
         (gan.real_images(iteration), AUGMENT_REAL, gan.loss.real),
@@ -256,12 +277,11 @@ def book_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
         accuracies.append(gan.accuracy(logits, real=purpose == AUGMENT_REAL))
         if purpose == AUGMENT_REAL:
             gan.adapt(logits)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        _watch(tape, gan.generator)
-        logits = gan.judge(gan.generator(latents, training=True), AUGMENT_OWN, iteration)
+    with generator_tape:
+        logits = gan.judge(gan.generator_head(features, training=True), AUGMENT_OWN, iteration)
         g_loss = gan.loss.generator(logits)
         scaled_loss = gan.generator_optimizer.scale_loss(g_loss)
-    gan.descend("generator", tape, scaled_loss)
+    gan.descend("generator", generator_tape, scaled_loss)
     return tf.stack([*losses, g_loss, *accuracies])
 
 

@@ -8,7 +8,15 @@ import pytest
 import tensorflow as tf
 
 from dcgan_exp.config import compose
-from dcgan_exp.models import Architecture, FusedBatchNormalization, build_discriminator, build_generator, stock_copy
+from dcgan_exp.models import (
+    Architecture,
+    FastConv2DTranspose,
+    FusedBatchNormalization,
+    build_discriminator,
+    build_generator,
+    split_at_normalization,
+    stock_copy,
+)
 
 
 def networks(*overrides: str, fused: bool = False) -> tuple[keras.Model, keras.Model]:
@@ -68,6 +76,35 @@ def test_fused_batch_normalization_is_keras_layer(precision: str) -> None:
         np.testing.assert_allclose(tf.cast(ours, tf.float32), tf.cast(expected, tf.float32), **tolerance)
     for ours, expected in zip(fused.get_weights(), stock.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_fast_transposed_convolution_is_keras_layer(dtype: str) -> None:
+    arguments = {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "dtype": dtype}
+    stock, fast = keras.layers.Conv2DTranspose(**arguments), FastConv2DTranspose(**arguments)
+    inputs, upstream = (tf.random.stateless_normal(shape, [1, 2]) for shape in ([5, 7, 9, 4], [5, 14, 18, 6]))
+    results = []
+    for layer in (stock, fast):
+        layer.build(inputs.shape)
+        layer.set_weights(stock.get_weights())
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * upstream)
+        results.append([outputs, *tape.gradient(loss, [inputs, *(v.value for v in layer.trainable_variables)])])
+    for expected, ours in zip(*results, strict=True):
+        expected, ours = tf.cast(expected, tf.float32).numpy(), tf.cast(ours, tf.float32).numpy()
+        tolerance = {"float32": 1e-5, "mixed_bfloat16": 1e-2}[dtype]
+        np.testing.assert_allclose(ours, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("model", ["book", "paper"])
+def test_a_generator_is_its_two_parts_in_a_row(model: str) -> None:
+    generator, _ = networks(f"model={model}", fused=True)
+    stem, head = split_at_normalization(generator)
+    latents = tf.random.stateless_normal([4, 100], [0, 0])
+    np.testing.assert_array_equal(head(stem(latents), training=False), generator(latents, training=False))
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in stem.layers)
 
 
 def test_a_stock_copy_opens_anywhere_and_gives_the_same_images(tmp_path: Path) -> None:

@@ -14,28 +14,43 @@ from typing import NoReturn
 import hydra
 from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dcgan_exp import console, data, runs
+from dcgan_exp import combinations, console, data, runs, sweeps
 from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, DataConfig, explain, from_hydra, register_schema, to_dict
+from dcgan_exp.sweep_folders import Sweep
 
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def register_resolvers() -> None:
+    """What the folders in conf/ are made of."""
+    # Two runs started in the same second must not share a folder.
+    OmegaConf.register_new_resolver("run_token", lambda: token_hex(3), use_cache=True, replace=True)
+    sweeps.register_resolver()
+
+
+register_resolvers()  # at import: the processes that Hydra's launchers start import this module, and need them
 
 
 def launch(main: Callable[[], object]) -> NoReturn:
     """Check the command line, then let Hydra's `main` run it; exit with the code that tells how it went."""
     register_schema()
-    # Two runs started in the same second must not share a folder.
-    OmegaConf.register_new_resolver("run_token", lambda: token_hex(3), use_cache=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed in several lines
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = get_args_parser().parse_args()
     try:
-        if not (arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion):
+        if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+            main()
+        elif arguments.multirun:
+            sys.exit(sweeps.supervise(main, prepare_sweep(arguments.overrides)))
+        else:
             preflight(arguments.overrides)
-        main()
+            main()
     except (HydraException, OmegaConfBaseException) as error:
         refuse(explain(error, arguments.overrides))
     except (ConfigError, runs.RunError) as error:
@@ -56,8 +71,42 @@ def preflight(overrides: Sequence[str]) -> None:
     folder = Path(composed.hydra.run.dir)
     if (folder / runs.RECORD).exists():
         raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
+    config = task_config(composed)
     check_writable(folder)
-    load_data(task_config(composed).data)
+    check_objective(config)
+    load_data(config.data)
+
+
+def prepare_sweep(overrides: Sequence[str]) -> Sweep:
+    """Check every job, write the sweep's plan, and put its folder on the command line that Hydra reads.
+
+    Raises ConfigError or RunError, before anything is written.
+    """
+    plan = combinations.plan(overrides)
+    folder = Path(plan.hydra.sweep.dir).absolute()
+    check_writable(folder, "hydra.sweep.dir")
+    for combination in plan.combinations:
+        check_objective(combination.config)
+        load_data(combination.config.data)
+    _load_data.cache_clear()
+    sweep = sweeps.create(folder, plan)
+    flags = [text for text in sys.argv[1:] if text not in overrides]
+    kept = [text for text in plan.overrides if not text.startswith("hydra.sweep.dir=")]
+    sys.argv[1:] = [*flags, *kept, f"hydra.sweep.dir={quoted(folder)}"]
+    return sweep
+
+
+def quoted(path: Path) -> str:
+    """A path as Hydra's command line takes it, whatever it holds."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def check_objective(config: Config) -> None:
+    """Raises ConfigError where no run will have what a sweep is to sort by."""
+    measures = runs.COLUMNS[2:-1]
+    if config.objective.removeprefix("best.") not in measures:
+        raise ConfigError("objective", config.objective, f"choose from {', '.join(measures)}, or best. and one of them")
 
 
 def task_config(composed: DictConfig) -> Config:
@@ -68,11 +117,11 @@ def task_config(composed: DictConfig) -> Config:
     return from_hydra(task)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, key: str = "hydra.run.dir") -> None:
     """Raises ConfigError where the folder can't be made or written."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError("hydra.run.dir", folder, f"{existing} can't be written; choose a folder that can")
+        raise ConfigError(key, folder, f"{existing} can't be written; choose a folder that can")
 
 
 def load_data(config: DataConfig) -> data.Dataset:
@@ -87,6 +136,8 @@ def _load_data(**values: object) -> data.Dataset:
 
 def run_job(config: Config, folder: Path) -> float | None:
     """Train in the folder and say how it went. Returns what a sweep minimises."""
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        return sweeps.run_job(config, folder)
     dataset = load_data(config.data)
     if dataset.warning:
         console.warn(dataset.warning)
@@ -99,6 +150,8 @@ def run_job(config: Config, folder: Path) -> float | None:
     if outcome.reason:
         console.say(outcome.reason)
     if outcome.status == "finished":
-        console.say(f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs")
+        console.say(
+            f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs"
+        )
         return outcome.measures["g_loss"]
     sys.exit(INTERRUPTED if outcome.status == "interrupted" else FAILED)

@@ -30,6 +30,7 @@ from dcgan_exp.index import direction
 from dcgan_exp.tables import printable, shown
 
 BUDGET_BYTES = 12_000_000  # of the page; beyond it the grids become files in a folder beside it
+HOPELESS = 4  # times the budget: fewer levels can't help
 LEVELS = (256, 32, 16)  # of brightness, tried in this order until the page is within its budget
 MOST_RUNS = 1000  # a browser is slow with more
 TEMPLATE = "report.html.j2"
@@ -41,6 +42,7 @@ class Pictures:
 
     pixels: list[images.Pixels] = field(default_factory=list)
     _numbers: dict[bytes, int] = field(default_factory=dict)
+    _exact: list[bytes] = field(default_factory=list)
 
     def add(self, picture: images.Pixels) -> int:
         """The number of a picture, (H, W) or (H, W, 3)."""
@@ -49,6 +51,13 @@ class Pictures:
             self._numbers[digest] = len(self.pixels)
             self.pixels.append(picture)
         return self._numbers[digest]
+
+    def encoded(self, levels: int) -> list[bytes]:
+        """All as WebP; the exact ones are kept, since they may be wanted twice."""
+        if levels < 256:
+            return [webp(picture, levels) for picture in self.pixels]
+        self._exact += [webp(picture) for picture in self.pixels[len(self._exact) :]]
+        return self._exact
 
 
 def webp(picture: images.Pixels, levels: int = 256) -> bytes:
@@ -74,7 +83,7 @@ class Page:
 
     def inline(self, levels: int) -> bytes:
         """The page with its pictures inside."""
-        encoded = (base64.b64encode(webp(picture, levels)).decode() for picture in self.pictures.pixels)
+        encoded = (base64.b64encode(content).decode() for content in self.pictures.encoded(levels))
         how = "exact" if levels == 256 else f"with {levels} levels of brightness a channel"
         sources = ["data:image/webp;base64," + text for text in encoded]
         return self.render(sources, f"The grids are inside this file, {how}." if sources else "There are no grids.")
@@ -83,8 +92,7 @@ class Page:
         """The page with its pictures, exact, in a folder beside it."""
         folder.mkdir(exist_ok=True)
         names = []
-        for picture in self.pictures.pixels:
-            content = webp(picture)
+        for content in self.pictures.encoded(256):
             names.append(hashlib.sha256(content).hexdigest()[:24] + ".webp")
             if not (folder / names[-1]).exists():
                 runs.write_whole(folder / names[-1], content)
@@ -122,9 +130,9 @@ def write(rows: Sequence[Row], path: Path, notes: Sequence[str], budget_bytes: i
     said += [line for line in page.left_out if line not in notes]
     for levels in LEVELS:
         content = page.inline(levels)
-        if len(content) <= budget_bytes:
+        if len(content) <= budget_bytes or len(content) > HOPELESS * budget_bytes:
             break
-    else:
+    if len(content) > budget_bytes:
         folder = path.with_name(path.stem + "_files")
         content = page.beside(folder)
         said.append(f"with its grids the page would be larger than {budget_bytes / 1e6:g} MB: they lie in {folder}")

@@ -366,6 +366,15 @@ def test_everything_that_takes_input_has_a_label(browser: Browser) -> None:
     assert browser.run("return [...document.images].every(image => image.alt)")
 
 
+def test_outliers_can_be_zoomed_past_and_come_back(browser: Browser) -> None:
+    axis = "document.getElementById('chart-0').layout.yaxis"
+    full = browser.run(f"return {axis}.range[1]")
+    browser.click("#bulk")
+    browser.wait(f"{axis}.range[1] < {full}")
+    browser.click("#bulk")
+    browser.wait(f"{axis}.range[1] === {full}")
+
+
 @pytest.mark.parametrize("width", [390, 1600])
 def test_the_page_fits_its_screen(browser: Browser, page: Path, width: int) -> None:
     browser.width(width)

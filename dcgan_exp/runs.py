@@ -168,6 +168,16 @@ class Recorder:
                 self.update()
 
 
+def amend(folder: Path, **facts: Any) -> None:
+    """Correct run.json from outside, once the process that wrote it has ended or could not write it."""
+    try:
+        record = read(folder).record
+    except RunError:
+        record = {"name": None, "iteration": 0, **_process_facts()}
+    record.update(facts, ended=record.get("ended") or _now())
+    write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
+
+
 def _format(value: float | None) -> str:
     if value is None:
         return ""
@@ -194,12 +204,13 @@ def _process_facts() -> dict[str, Any]:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this host started, in clock ticks since boot; null where there is none.
+    """When a process of this host started, in clock ticks since boot; null where there is none, or it has ended.
 
     Together with the pid it names one process, even when the pid is used again.
     """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if facts[0] in "ZX" else facts[19]  # a zombie waits only for its parent to notice
     except OSError:
         return None
 

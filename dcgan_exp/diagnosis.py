@@ -35,9 +35,7 @@ Columns = Mapping[str, Sequence[float | None]]
 
 def of_metrics(record: Mapping[str, Any], metrics: Columns) -> dict[str, int]:
     """Diagnosis -> iteration of onset, from run.json and metrics.csv."""
-    iterations = [
-        int(value) if value is not None and math.isfinite(value) else 0 for value in metrics.get("iteration", ())
-    ]
+    iterations = [int(value or 0) if abs(value or 0) < 2**53 else 0 for value in metrics.get("iteration", ())]
     found = {
         NOT_FINITE: _first_not_finite(record, metrics, iterations),
         WON: _trailing(metrics.get("d_accuracy", ()), iterations, lambda value: value >= WON_ACCURACY),

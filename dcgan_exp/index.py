@@ -24,6 +24,7 @@ FORMAT = 1
 SETTLED_SECONDS = 2.0  # a file younger than this may change again within the resolution of its time
 MOST_KEYS = 2000  # of a configuration; YAML's aliases can make a small file endless
 MOST_CHARACTERS = 500  # of a value
+MOST_NUMBER = 2**53  # beyond it a whole number is no longer exact as a float, nor in JavaScript
 RECORD_FIELDS = (
     "name", "status", "reason", "heartbeat", "iteration", "started", "ended", "seconds", "host", "pid",
     "process_start", "versions", "git_commit", "threads", "data", "parameters", "yardstick",
@@ -195,9 +196,9 @@ def read_entry(folder: Path) -> Entry:
     else:
         if damaged and run.status != "running":
             problems.append(f"{folder}: {damaged} damaged or half-written lines of its metrics were left out")
-    iterations = [int(value or 0) if math.isfinite(value or 0) else 0 for value in metrics.get("iteration", ())]
+    iterations = [int(value or 0) if abs(value or 0) < MOST_NUMBER else 0 for value in metrics.get("iteration", ())]
     record["iteration"] = _whole_number(record.get("iteration"), default=iterations[-1] if iterations else 0)
-    if not isinstance(record.get("seconds"), int | float):
+    if not isinstance(record.get("seconds"), int | float):  # absent, or too odd to be a number
         record["seconds"] = next((value for value in reversed(metrics.get("seconds", ())) if value is not None), None)
     final, best = _final(run.record, metrics), _best(run.record, metrics, iterations)
     return Entry(folder, record, config, final, best, diagnosis.of_metrics(record, metrics), problems)
@@ -222,8 +223,10 @@ def flat_config(run: runs.Run) -> dict[str, Any]:
 
 def _plain(value: Any, depth: int = 3) -> Any:
     """A value that JSON holds; anything deep, long or odd becomes short text."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | float):
         return value
+    if isinstance(value, int):
+        return value if abs(value) < MOST_NUMBER else "<a huge number>"
     if isinstance(value, str):
         return value[:MOST_CHARACTERS]
     if depth and isinstance(value, list | tuple) and len(value) <= 100:
@@ -234,7 +237,7 @@ def _plain(value: Any, depth: int = 3) -> Any:
 
 
 def _whole_number(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_NUMBER else default
 
 
 def _final(record: Mapping[str, Any], metrics: diagnosis.Columns) -> dict[str, float]:
@@ -269,7 +272,8 @@ def _numbers(values: Any) -> dict[str, float]:
     if not isinstance(values, dict):
         return {}
     pairs = ((str(name), value) for name, value in values.items() if name not in CLOCKS)
-    return {name: value for name, value in pairs if isinstance(value, int | float) and not isinstance(value, bool)}
+    kept = {name: value for name, value in pairs if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {name: value for name, value in kept.items() if isinstance(value, float) or abs(value) < MOST_NUMBER}
 
 
 def common_folder(folders: Iterable[Path]) -> str:

@@ -298,7 +298,7 @@ class Run:
 
     def samples(self) -> dict[int, Path]:
         """The grids by iteration, in order."""
-        found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdigit())
+        found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdecimal() and len(path.stem) <= 15)
         return dict(sorted((int(path.stem), path) for path in found))
 
 

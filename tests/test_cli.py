@@ -167,6 +167,26 @@ def test_hostile_folders_leave_the_rest_and_the_terminal_alone(call, tmp_path: P
     assert r"bad\x1b[2J" in found.errors
 
 
+def test_odd_numbers_and_names_reach_every_output(call, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs" / "odd", rows=2)
+    huge = int("9" * 4000)
+    record = json.loads((folder / runs.RECORD).read_text())
+    record |= {"seconds": huge, "iteration": huge, "started": huge, "host": ["x"], "reason": {"a": 1}}
+    (folder / runs.RECORD).write_text(json.dumps(record | {"final": {"g_loss": huge, "d_loss": 1e308, "\x1b": 1}}))
+    keys = ["seed: 0x" + "f" * 9000, "'<b>': .nan", "__proto__: 1", "status: 7", "loss: {name: [1, {}]}"]
+    (folder / runs.CONFIG).write_text("\n".join(keys))
+    rows = ["1e400,nan,-inf,1e308,,x,5,-1", "-3,1,1,1,1,1,1,1", "\0,,,,,,,"]
+    (folder / runs.METRICS).write_text("\n".join([*(folder / runs.METRICS).read_text().splitlines(), *rows, ""]))
+    (folder / runs.SAMPLES / "\u00b2.png").touch()
+    (folder / runs.SAMPLES / f"{'9' * 200}.png").write_bytes(runs.sample_path(folder, 10).read_bytes())
+    for name in ("one", "three"):
+        make_run(tmp_path / "runs" / name, rows=2, seed=len(name))
+    files = ("--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--html", tmp_path / "a.html")
+    for options in ((), ("--group-by", "status"), ("--group-by", "loss.name", "--sort", "seconds")):
+        found = call("compare", tmp_path / "runs", *files, "--plots", tmp_path / "p", *options)
+        assert (found.code, "Traceback" in found.errors) == (0, False)
+
+
 def test_no_run_left_by_where_is_said(call, outputs: Path) -> None:
     found = call("compare", outputs, "--where", "seed>7")
     assert (found.code, found.output) == (0, "no run is left\n")

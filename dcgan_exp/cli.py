@@ -321,6 +321,25 @@ def diff(options: argparse.Namespace) -> int:
     return DONE
 
 
+# resume ------------------------------------------------------------------------------------------
+
+
+def add_resume_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `resume`."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of a sweep, another hydra/launcher")
+    parser.add_argument("--failed", action="store_true", help="of a sweep, run the failed jobs again too")
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on with what was interrupted."""
+    from dcgan_exp import sweep_resuming
+
+    if sweep_resuming.is_sweep(options.folder):
+        return sweep_resuming.resume(options.folder, options.failed, options.overrides)
+    raise RefusalError(f"{options.folder} is not a sweep folder")
+
+
 VERBS = {
     "compare": Verb(
         compare,
@@ -340,5 +359,11 @@ VERBS = {
         add_diff_options,
         "show what differs between two runs: configuration, versions, data, metrics",
         ("outputs/2026-01-31/12-00-00-a1b2c3 outputs/2026-01-31/13-00-00-d4e5f6",),
+    ),
+    "resume": Verb(
+        resume,
+        add_resume_options,
+        "go on with what was interrupted, killed or never started; what finished is left alone",
+        ("outputs/sweeps/2026-01-31/12-00-00-a1b2c3", "outputs/sweeps/2026-01-31/12-00-00-a1b2c3 --failed"),
     ),
 }

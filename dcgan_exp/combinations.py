@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -187,6 +188,12 @@ def _as_text(value: Any) -> str:
 def spell_out(overrides: Sequence[str], pairs: dict[str, list[str]]) -> list[str]:
     """The overrides with each pair as what it stands for."""
     return [part for text in overrides for part in pairs.get(text, [text])]
+
+
+def quoted(path: Path) -> str:
+    """A path as Hydra's command line takes it, whatever it holds."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
 
 
 # Folders -----------------------------------------------------------------------------------------

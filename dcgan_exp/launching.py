@@ -92,14 +92,8 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     sweep = sweeps.create(folder, plan)
     flags = [text for text in sys.argv[1:] if text not in overrides]
     kept = [text for text in plan.overrides if not text.startswith("hydra.sweep.dir=")]
-    sys.argv[1:] = [*flags, *kept, f"hydra.sweep.dir={quoted(folder)}"]
+    sys.argv[1:] = [*flags, *kept, f"hydra.sweep.dir={combinations.quoted(folder)}"]
     return sweep
-
-
-def quoted(path: Path) -> str:
-    """A path as Hydra's command line takes it, whatever it holds."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
 
 
 def check_objective(config: Config) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ class Sweep:
         except (TypeError, AttributeError) as error:
             raise runs.RunError(f"{self.folder / RECORD} can't be read: a job's record is incomplete") from error
         for job in jobs:
-            if Path(job.folder).name != job.folder or job.folder.startswith("."):
+            if not re.fullmatch(r"[0-9]+[A-Za-z0-9=._+-]*", job.folder):
                 raise runs.RunError(f"{self.folder / RECORD} can't be used: {job.folder!r} is no folder's name")
         return jobs
 

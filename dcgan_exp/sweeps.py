@@ -1,30 +1,31 @@
 """A sweep from its plan to its table: many runs from one command, none lost.
 
-Hydra's sweeper and launcher say what runs where; this module plans it beforehand, watches it, and continues it.
+Hydra's sweeper and launcher say what runs where; this module plans it beforehand and watches it.
 It never imports TensorFlow.
 """
 
 import contextlib
 import math
 import os
+import re
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dcgan_exp import combinations, console, jobs, runs
-from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, from_mapping, register_schema, to_dict
-from dcgan_exp.sweep_folders import CONTINUED, WAITING, Job, Sweep
+from dcgan_exp.config import Config, flatten, to_dict
+from dcgan_exp.sweep_folders import Job, Sweep
 from dcgan_exp.sweep_progress import Progress, table
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+PLAIN_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+PLAIN_VALUE = re.compile(r"-?[A-Za-z0-9][A-Za-z0-9_.-]*")
 _runs_jobs_here = threading.Event()  # set where Hydra's launcher runs the jobs in the sweep's own process
 
 
@@ -64,7 +65,7 @@ def create(folder: Path, plan: combinations.Plan) -> Sweep:
     facts = {
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "overrides": plan.overrides,
-        "hydra": list(plan.hydra.overrides.hydra),
+        "launcher": {"choice": plan.hydra.runtime.choices["hydra/launcher"], "settings": launcher_settings(plan.hydra)},
         "fixed": plan.fixed,
         "pairs": plan.pairs,
         "objective": plan.combinations[0].config.objective,
@@ -73,6 +74,18 @@ def create(folder: Path, plan: combinations.Plan) -> Sweep:
         "total": count or None,
     }
     return Sweep.create(folder, facts, planned if plan.is_known else [])
+
+
+def launcher_settings(settings: DictConfig) -> dict[str, str]:
+    """What of the launcher's settings is plain words, so that a sweep that is continued can take it from its record."""
+    values = OmegaConf.to_container(settings.launcher, resolve=True)
+    assert isinstance(values, dict)
+    return {key: str(value) for key, value in flatten(values) if value is not None and is_plain(key, str(value))}
+
+
+def is_plain(key: str, value: str) -> bool:
+    """Whether a setting from a record, perhaps a stranger's, is harmless: no code, no shell line, no address."""
+    return bool(PLAIN_KEY.fullmatch(key) and PLAIN_VALUE.fullmatch(value))
 
 
 def fair_threads(launcher: DictConfig, count: int) -> int:
@@ -210,80 +223,3 @@ def _tell_end(sweep: Sweep, done: Sequence[Job], failure: str | None, is_interru
     if failure:
         console.fail(failure)
     return FAILED if failure or count < len(done) or not done else FINISHED
-
-
-# Continue ----------------------------------------------------------------------------------------
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether a folder holds a sweep, rather than a run."""
-    with contextlib.suppress(runs.RunError):
-        Sweep.open(folder)
-        return True
-    return False
-
-
-def resume(folder: Path, failed: bool = False) -> int:
-    """Run what is missing of a sweep, continue what was interrupted or killed, and with `failed` run that again.
-
-    Each job runs with the configuration recorded when the sweep was planned, whatever conf/ says now. What finished
-    is left alone. Returns the exit code. Raises RunError and ConfigError.
-    """
-    sweep = Sweep.open(folder.absolute())
-    with sweep.only_supervisor():
-        sweep.refresh()
-    left = [job for job in sweep.jobs() if _is_left(job, failed)]
-    for job in left:
-        from_mapping(job.config)
-    record = sweep.read()
-    _tell_changes(sweep, record)
-    if not left:
-        others = [job for job in sweep.jobs() if job.status != "finished"]
-        hint = "; --failed runs the failed ones again" if others and not failed else ""
-        console.say(f"nothing to continue in {folder}{hint}")
-        return FAILED if others else FINISHED
-    console.say(f"continuing {len(left)} of {len(sweep.jobs())} jobs")
-    return _continue(sweep, record, left)
-
-
-def _is_left(job: Job, failed: bool) -> bool:
-    return job.status in (WAITING, "running", "interrupted", "killed") or (failed and job.status == "failed")
-
-
-def _continue(sweep: Sweep, record: dict[str, Any], left: Sequence[Job]) -> int:
-    sweep.plan_again(left, datetime.now().astimezone().isoformat(timespec="seconds"))
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    dropped = ("hydra.sweep.dir=", "hydra.sweep.subdir=", "hydra/sweeper=", "hydra.sweeper.", "hydra.mode=")
-    names = ",".join(f"'../../{job.folder}'" for job in left)
-    overrides = [
-        *(text for text in record["hydra"] if not text.lstrip("+~").startswith(dropped)),
-        f"hydra.sweep.dir='{sweep.folder / CONTINUED / stamp}'",
-        "hydra.output_subdir=null",  # what Hydra wrote beside each job when it was planned stays
-        "hydra/sweeper=basic",
-        f'hydra.sweeper.params={{hydra.sweep.subdir:"{names}"}}',
-    ]
-    sys.argv = [sys.argv[0], "--multirun", *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    register_schema()
-    register_resolver()
-    decorate = hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")
-    return supervise(decorate(continued_job), sweep)
-
-
-def continued_job(composed: DictConfig) -> float:
-    """Hydra's entry for a job that is in the record already: what conf/ composes to now does not matter."""
-    return run_job(Config(), Path(HydraConfig.get().runtime.output_dir))
-
-
-def _tell_changes(sweep: Sweep, record: dict[str, Any]) -> None:
-    """Warn where conf/ would compose something else now."""
-    try:
-        planned = combinations.plan(record["overrides"]).combinations
-        now = [to_dict(with_threads(combination.config, record["threads"])) for combination in planned]
-    except ConfigError as error:
-        console.warn(f"conf/ has changed since and would refuse this sweep now ({error}); the recorded values are used")
-        return
-    recorded = {job.number: job.config for job in sweep.jobs()}
-    changed = {key for n, values in enumerate(now) for key in values if recorded.get(n, values).get(key) != values[key]}
-    if changed and record["total"] == len(now):
-        console.warn(f"conf/ has changed since in {', '.join(sorted(changed))}; the recorded values are used")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
+from tempfile import mkdtemp
 from typing import NoReturn
 
 import hydra
@@ -21,10 +22,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dcgan_exp import combinations, console, data, runs, sweeps
-from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, DataConfig, explain, from_hydra, register_schema, to_dict
+from dcgan_exp.config import (
+    CONF_FOLDER,
+    Config,
+    ConfigError,
+    DataConfig,
+    explain,
+    flatten,
+    from_hydra,
+    register_schema,
+    to_dict,
+)
 from dcgan_exp.sweep_folders import Sweep
 
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+HYDRAS_OWN = ("hydra._internal.core_plugins.", "hydra_plugins.")
 
 
 def register_resolvers() -> None:
@@ -44,6 +56,8 @@ def launch(main: Callable[[], object]) -> NoReturn:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = get_args_parser().parse_args()
     try:
+        if arguments.experimental_rerun:  # it unpickles a file, which can run code
+            raise ConfigError("--experimental-rerun", arguments.experimental_rerun, "use dcgan-exp reproduce RUN")
         if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
             main()
         elif arguments.multirun:
@@ -72,6 +86,7 @@ def preflight(overrides: Sequence[str]) -> None:
     if (folder / runs.RECORD).exists():
         raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
     config = task_config(composed)
+    check_hydra(composed.hydra)
     check_writable(folder)
     check_objective(config)
     load_data(config.data)
@@ -83,6 +98,7 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     Raises ConfigError or RunError, before anything is written.
     """
     plan = combinations.plan(overrides)
+    check_hydra(plan.hydra)
     folder = Path(plan.hydra.sweep.dir).absolute()
     check_writable(folder, "hydra.sweep.dir")
     for combination in plan.combinations:
@@ -111,11 +127,30 @@ def task_config(composed: DictConfig) -> Config:
     return from_hydra(task)
 
 
+def check_hydra(settings: DictConfig) -> None:
+    """Raises ConfigError where Hydra's own settings name code to run: a stranger's YAML must not.
+
+    Hydra instantiates its callbacks, launcher and sweeper, and Python's logging whatever its settings name.
+    """
+    for name in settings.callbacks or ():
+        raise ConfigError(f"hydra.callbacks.{name}", "...", "callbacks run code and are not taken")
+    for name, value in flatten(OmegaConf.to_container(settings, resolve=False)):
+        own = name in ("launcher._target_", "sweeper._target_") and str(value).startswith(HYDRAS_OWN)
+        keys = name.split(".")
+        if keys[-1] == "_target_" and not own and value is not None:
+            raise ConfigError(f"hydra.{name}", value, "only Hydra's own launchers and sweepers are taken")
+        foreign = keys[-1] == "()" or (keys[-1] == "class" and not str(value).startswith(("logging.", "colorlog.")))
+        if keys[0] in ("job_logging", "hydra_logging") and foreign:
+            raise ConfigError(f"hydra.{name}", value, "logging settings that name code are not taken")
+
+
 def check_writable(folder: Path, key: str = "hydra.run.dir") -> None:
     """Raises ConfigError where the folder can't be made or written."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(key, folder, f"{existing} can't be written; choose a folder that can")
+    try:
+        os.rmdir(mkdtemp(dir=existing))  # trying is the only sure way: root passes every check of permissions
+    except OSError as error:
+        raise ConfigError(key, folder, f"{existing}: {error.strerror}; choose a folder that can be written") from error
 
 
 def load_data(config: DataConfig) -> data.Dataset:
@@ -147,5 +182,7 @@ def run_job(config: Config, folder: Path) -> float | None:
         console.say(
             f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs"
         )
+        if config.iterations < Config.iterations:
+            console.say(f"the full experiment, {Config.iterations} iterations: python run.py")
         return outcome.measures["g_loss"]
     sys.exit(INTERRUPTED if outcome.status == "interrupted" else FAILED)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dcgan_exp import __version__, diagnosis, runs
+import dcgan_exp
+from dcgan_exp import diagnosis, runs
 
 FORMAT = 1
 SETTLED_SECONDS = 2.0  # a file younger than this may change again within the resolution of its time
@@ -154,7 +155,7 @@ class Cache:
         """Write what changed; not being able to is no error."""
         if not self._changed and len(self._new) == len(self._old):
             return
-        content = json.dumps({"format": FORMAT, "version": __version__, "entries": self._new})
+        content = json.dumps({"format": FORMAT, "version": dcgan_exp.__version__, "entries": self._new})
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             runs.write_whole(self.path, content.encode())
@@ -162,7 +163,7 @@ class Cache:
     def _load(self) -> dict[str, Any]:
         try:
             content = json.loads(self.path.read_bytes())
-            if content["format"] == FORMAT and content["version"] == __version__:
+            if content["format"] == FORMAT and content["version"] == dcgan_exp.__version__:
                 return dict(content["entries"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             pass
@@ -197,7 +198,8 @@ def read_entry(folder: Path) -> Entry:
         if damaged and run.status != "running":
             problems.append(f"{folder}: {damaged} damaged or half-written lines of its metrics were left out")
     iterations = [int(value or 0) if abs(value or 0) < MOST_NUMBER else 0 for value in metrics.get("iteration", ())]
-    record["iteration"] = _whole_number(record.get("iteration"), default=iterations[-1] if iterations else 0)
+    # The record's is refreshed with the heartbeat only: a running or killed run may have a later row.
+    record["iteration"] = max([_whole_number(record.get("iteration"), default=0), *iterations[-1:]])
     if not isinstance(record.get("seconds"), int | float):  # absent, or too odd to be a number
         record["seconds"] = next((value for value in reversed(metrics.get("seconds", ())) if value is not None), None)
     final, best = _final(run.record, metrics), _best(run.record, metrics, iterations)

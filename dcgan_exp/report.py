@@ -24,7 +24,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from dcgan_exp import __version__, comparison, diagnosis, fairness, images, plots, runs
+import dcgan_exp
+from dcgan_exp import comparison, diagnosis, fairness, images, plots, runs
 from dcgan_exp.comparison import Row
 from dcgan_exp.index import direction
 from dcgan_exp.tables import printable, shown
@@ -110,7 +111,7 @@ class Page:
             warnings=[printable(line) for line in self.warnings],
             left_out=[printable(line) for line in self.left_out],
             definitions=diagnosis.DEFINITIONS,
-            footer=f"Made by dcgan-exp {__version__} on {made}. {grids_note}",
+            footer=f"Made by dcgan-exp {dcgan_exp.__version__} on {made}. {grids_note}",
             data=Markup(script_json({**self.data, "pictures": sources})),  # noqa: S704  escaped there
             plotly=_plotly(),
         )

@@ -49,6 +49,13 @@ def test_a_row_has_final_and_best_with_its_iteration(tmp_path: Path) -> None:
     assert "d_accuracy" not in entry.best  # neither high nor low is better
 
 
+def test_the_iteration_is_that_of_the_last_row_where_the_record_is_older(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", status="killed", rows=3, grid=None)
+    record = json.loads((folder / runs.RECORD).read_text())
+    (folder / runs.RECORD).write_text(json.dumps(record | {"iteration": 7}))
+    assert index.read_entry(folder).record["iteration"] == 30
+
+
 def test_the_second_reading_comes_from_the_cache(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(tmp_path / "run", rows=3, grid=None)
     age(folder)

@@ -170,6 +170,8 @@ class Config:
     batch_size: int = limited(128, at_least=1, at_most=65536)
     iterations: int = limited(20000, at_least=1)
     sample_interval: int = limited(1000, at_least=1)  # iterations between two rows and grids
+    checkpoint_interval: int = limited(1000, at_least=1)  # iterations between two checkpoints
+    keep_checkpoints: int = limited(2, at_least=1, at_most=1_000_000)  # the newest ones; the older are removed
     seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # weights, batches and training latents
     sample_seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # the latents of the grids
     latent_dim: int = limited(100, at_least=1, at_most=65536)

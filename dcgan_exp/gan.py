@@ -103,7 +103,7 @@ class GAN:
         """Set every variable, or none. Raises ValueError where a name, a shape or a type differs."""
         own = self._named_variables()
         for name in sorted(own.keys() | state.keys()):
-            wanted, given = (f"{v.dtype} {tuple(v.shape)}" if v is not None else "nothing" for v in (own.get(name), state.get(name)))
+            wanted, given = _kind(own.get(name)), _kind(state.get(name))
             if wanted != given:
                 raise ValueError(f"{name} is {given} where this experiment has {wanted}")
         for name, variable in own.items():
@@ -231,6 +231,10 @@ class GAN:
         """The fraction of images that D judges rightly."""
         right = logits > self.threshold if real else logits <= self.threshold
         return tf.reduce_mean(tf.cast(right, tf.float32))
+
+
+def _kind(variable: Any) -> str:
+    return "nothing" if variable is None else f"{variable.dtype} {tuple(variable.shape)}"
 
 
 def _reported(measures: dict[str, float]) -> dict[str, float]:

@@ -6,6 +6,8 @@ This module never imports TensorFlow.
 
 import contextlib
 import csv
+import errno
+import hashlib
 import io
 import json
 import logging
@@ -35,6 +37,10 @@ CURVES = "curves.png"
 ANIMATION = "samples.gif"
 SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_SUFFIX = ".safetensors"
+LOCK = ".lock"
+DAMAGED_SUFFIX = ".damaged"
+CHECKSUM, NO_CHECKSUM = "sha256", "0" * 64  # the field of run.json
 CONFIG = Path(".hydra") / "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
 
@@ -50,6 +56,7 @@ COLUMNS = (
 )
 HEARTBEAT_SECONDS = 10
 MOST_BYTES = 256_000_000  # of a file that is read
+MOST_CHECKPOINT_BYTES = 16_000_000_000
 MOST_CONFIG_BYTES = 1_000_000
 MOST_REMEMBERED = 20_000  # scalars of configurations
 MOST_NESTING = 400  # levels of a configuration: LibYAML's own recursion overruns the C stack at some thousands
@@ -74,9 +81,20 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -88,9 +106,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove the temporary files of processes that died while they wrote."""
+    for place in (folder, folder / SAMPLES, folder / CHECKPOINTS):
+        for path in place.glob(".*"):
+            if re.fullmatch(r"\..+\.\d+\.tmp|\.\d+\.tmp\..+", path.name):
+                path.unlink(missing_ok=True)
 
 
 def sample_path(folder: Path, iteration: int) -> Path:
@@ -103,14 +131,38 @@ def network_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.keras"
 
 
+def log_bytes(folder: Path) -> int:
+    """How long run.log is."""
+    return (folder / LOG).stat().st_size
+
+
+def checkpoint_path(folder: Path, iteration: int) -> Path:
+    """Where the checkpoint of an iteration lies."""
+    return folder / CHECKPOINTS / f"{iteration:08d}{CHECKPOINT_SUFFIX}"
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """The checkpoints, the newest first."""
+    found = (path for path in (folder / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}") if re.fullmatch(r"[0-9]{8,15}", path.stem))
+    return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+
 class Recorder:
     """Keeps run.json and metrics.csv of one running experiment.
 
     A thread refreshes the heartbeat, so that a reader can tell a run that works from one that was killed.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        metrics: bytes | None = None,
+        grids: dict[int, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.metrics = bytearray(metrics or (",".join(COLUMNS) + "\n").encode())
+        self.grids = grids or {}  # SHA-256 by iteration
         self._record = record
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -125,24 +177,36 @@ class Recorder:
         except FileExistsError:
             raise RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}") from None
         (folder / SAMPLES).mkdir(exist_ok=True)
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
         if not (folder / CONFIG).exists():
             (folder / CONFIG).parent.mkdir(exist_ok=True)
             write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
-        write_whole(folder / METRICS, (",".join(COLUMNS) + "\n").encode())
         recorder = cls(folder, {"name": config.name, "status": "running", "reason": None, "iteration": 0})
+        write_whole(folder / METRICS, bytes(recorder.metrics))
         recorder.start()
         return recorder
 
-    def start(self) -> None:
+    def start(self, **facts: Any) -> None:
         """Take the run over: this process, this host, this instant; then keep the heartbeat."""
-        self.update(status="running", reason=None, **_process_facts())
+        self.update(status="running", reason=None, **{**_process_facts(), **facts})
         self._thread.start()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json says, or will at the next heartbeat."""
+        with self._lock:
+            return dict(self._record)
+
+    def check(self) -> None:
+        """Raises RunError where the folder is gone."""
+        if not self.folder.is_dir():
+            raise RunError(f"{self.folder} was removed while the run was working")
 
     def update(self, **facts: Any) -> None:
         """Merge facts into run.json and write it."""
         with self._lock:
             self._record.update(facts, heartbeat=time.time())
-            write_whole(self.folder / RECORD, json.dumps(self._record, indent=2, ensure_ascii=False).encode())
+            write_record(self.folder, self._record)
 
     def note(self, **facts: Any) -> None:
         """Merge facts into run.json; the next heartbeat writes them."""
@@ -153,14 +217,32 @@ class Recorder:
         """Add one row to metrics.csv. Missing columns stay empty."""
         line = ",".join(_format(row.get(column)) for column in COLUMNS) + "\n"
         with open(self.folder / METRICS, "ab", buffering=0) as file:
-            file.write(line.encode())
+            if file.write(line.encode()) != len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / METRICS))
             os.fsync(file.fileno())
+        self.metrics += line.encode()
+
+    def write_grid(self, iteration: int, png: bytes) -> None:
+        """Write the grid of an iteration."""
+        write_whole(sample_path(self.folder, iteration), png)
+        self.grids[iteration] = hashlib.sha256(png).hexdigest()
 
     def close(self, status: Status, reason: str | None = None, **facts: Any) -> None:
-        """Write the run's end."""
+        """Write the run's end, as well as the disk allows."""
         self._closed.set()
         self._thread.join()
-        self.update(status=status, reason=reason, ended=_now(), **facts)
+        try:
+            self.update(status=status, reason=reason, ended=_now(), **facts)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._overwrite()
+
+    def _overwrite(self) -> None:
+        # In place, which a full disk allows; a crash meanwhile costs no more than this file.
+        content = _encode(self.record)
+        with open(self.folder / RECORD, "r+b", buffering=0) as file:
+            file.write(content)
+            file.truncate(len(content))
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):
@@ -174,8 +256,31 @@ def amend(folder: Path, **facts: Any) -> None:
         record = read(folder).record
     except RunError:
         record = {"name": None, "iteration": 0, **_process_facts()}
-    record.update(facts, ended=record.get("ended") or _now())
-    write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
+    write_record(folder, {**record, **facts, "ended": record.get("ended") or _now()})
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json."""
+    write_whole(folder / RECORD, _encode(record))
+
+
+def _encode(record: dict[str, Any]) -> bytes:
+    """run.json's bytes: the record and, last, their SHA-256 with zeros in its place."""
+    facts = {name: value for name, value in record.items() if name != CHECKSUM}
+    content = json.dumps({**facts, CHECKSUM: NO_CHECKSUM}, indent=2, ensure_ascii=False).encode()
+    start, _, end = content.rpartition(NO_CHECKSUM.encode())
+    return start + hashlib.sha256(content).hexdigest().encode() + end
+
+
+def intact_record(folder: Path) -> dict[str, Any]:
+    """run.json, where no bit of it has changed since it was written. Raises RunError."""
+    record = read(folder).record
+    content, checksum = read_file(folder / RECORD, MOST_BYTES), str(record.get(CHECKSUM, "none"))
+    start, _, end = content.rpartition(checksum.encode())
+    if hashlib.sha256(start + NO_CHECKSUM.encode() + end).hexdigest() != checksum:
+        raise RunError(f"{folder / RECORD} is damaged: its checksum differs")
+    del record[CHECKSUM]
+    return record
 
 
 def _format(value: float | None) -> str:
@@ -192,15 +297,21 @@ def _process_facts() -> dict[str, Any]:
     return {
         "started": _now(),
         "ended": None,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_start": process_start(os.getpid()),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("dcgan-exp", "tensorflow", "keras", "numpy", "hydra-core")},
-        },
+        **this_process(),
+        "versions": versions(),
         "git_commit": _git_commit(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    names = ("dcgan-exp", "tensorflow", "keras", "numpy", "hydra-core")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def this_process() -> dict[str, Any]:
+    """What names this process among all of all hosts."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": process_start(os.getpid())}
 
 
 def process_start(pid: int) -> str | None:
@@ -228,7 +339,7 @@ def _git_commit() -> str | None:
 @contextlib.contextmanager
 def logging_to(folder: Path) -> Iterator[logging.Logger]:
     """The run's logger, whose records go to run.log."""
-    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
+    handler = _LogFile(folder / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("dcgan_exp")
     logger.setLevel(logging.INFO)
@@ -237,7 +348,15 @@ def logging_to(folder: Path) -> Iterator[logging.Logger]:
         yield logger
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """On a full disk a line is lost, not the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Say nothing: what fails for the log fails for what matters too, and is told there."""
 
 
 # Reading -----------------------------------------------------------------------------------------
@@ -260,7 +379,8 @@ class Run:
             if self.record.get("host") == socket.gethostname():
                 alive = process_start(int(self.record.get("pid", -1))) == self.record.get("process_start")
                 return "running" if alive and self.record.get("process_start") else "killed"
-            return "running" if time.time() - float(self.record.get("heartbeat", 0)) < SILENT_SECONDS else "killed"
+            silent = abs(time.time() - float(self.record.get("heartbeat", 0)))  # a clock may have been set back
+            return "running" if silent < SILENT_SECONDS else "killed"
         except (TypeError, ValueError):  # a damaged record
             return "killed"
 
@@ -268,7 +388,7 @@ class Run:
         """The composed configuration, as plain nested values. Raises RunError."""
         path = self.folder / CONFIG
         try:
-            text = _read_file(path, MOST_CONFIG_BYTES).decode()
+            text = read_file(path, MOST_CONFIG_BYTES).decode()
             if text.count("[") + text.count("{") > MOST_NESTING or re.search(rf"(?m)^[ \t?:-]{{{MOST_NESTING}}}", text):
                 raise ValueError("it is nested too deeply")
             values = _load_yaml(text)
@@ -287,7 +407,7 @@ class Run:
 
         Raises OSError, ValueError, csv.Error.
         """
-        text = _read_file(self.folder / METRICS, MOST_BYTES).decode(errors="replace")
+        text = read_file(self.folder / METRICS, MOST_BYTES).decode(errors="replace")
         whole, _, torn = text.rpartition("\n")
         rows = list(csv.reader(io.StringIO(whole.replace("\0", ""))))
         if not rows:
@@ -333,7 +453,7 @@ def _load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506  it is a safe loader
 
 
-def _read_file(path: Path, most_bytes: int) -> bytes:
+def read_file(path: Path, most_bytes: int) -> bytes:
     """Raises ValueError where it is no regular file (a pipe would never end) or too big, and OSError."""
     facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):
@@ -368,7 +488,7 @@ def read(folder: Path) -> Run:
     """Open a run folder for reading. Raises RunError where it is none or run.json is damaged."""
     path = folder / RECORD
     try:
-        record = json.loads(_read_file(path, MOST_BYTES))
+        record = json.loads(read_file(path, MOST_BYTES))
     except FileNotFoundError:
         raise RunError(f"{folder} is not a run folder: it holds no {RECORD}") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -2,20 +2,23 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
 import math
 import os
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from dcgan_exp import console, images, runs
-from dcgan_exp.config import Config
+from dcgan_exp import checkpoints, console, images, locks, runs
+from dcgan_exp.checkpoints import Checkpoint
+from dcgan_exp.config import Config, to_dict
 from dcgan_exp.data import Dataset
 from dcgan_exp.gan import GAN
 
@@ -30,6 +33,16 @@ class Outcome:
 
     status: runs.Status
     reason: str | None = None
+    measures: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of training, over all the processes that had a part in it
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a run has come."""
+
+    iteration: int = 0
+    seconds: float = 0.0  # of training
     measures: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -46,7 +59,9 @@ class Stop:
     @property
     def reason(self) -> str | None:
         """In words, or null while nobody asked."""
-        return self.signal and {signal.SIGINT: "Ctrl-C"}.get(self.signal, self.signal.name)
+        if self.signal is None:
+            return None
+        return "Ctrl-C" if self.signal == signal.SIGINT else self.signal.name
 
 
 @contextlib.contextmanager
@@ -82,12 +97,26 @@ def train(config: Config, dataset: Dataset, folder: Path) -> Outcome:
 
     Whatever happens, what was recorded so far stays and run.json says how the run ended.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.held(folder):
+            return run(config, dataset, runs.Recorder.create(folder, config))
+    except OSError as error:  # run() keeps its own
+        raise runs.RunError(f"{folder} can't be used: {error}") from error
+
+
+def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: Checkpoint | None = None) -> Outcome:
+    """Train in a folder that this process holds the lock of, from a checkpoint or from the start.
+
+    A full disk, a lost permission or a removed folder ends the run as failed; any other error is raised too.
+    """
     configure_tensorflow(config)
-    recorder = runs.Recorder.create(folder, config)
-    with runs.logging_to(folder) as log:
+    with runs.logging_to(recorder.folder) as log:
         try:
             with stoppable() as stop:
-                outcome = _train(config, dataset, recorder, stop, log)
+                outcome = _train(config, dataset, recorder, checkpoint, stop, log)
+        except (OSError, runs.RunError) as error:
+            outcome = Outcome("failed", f"{error}".partition("\n")[0], seconds=recorder.record.get("seconds") or 0.0)
         except BaseException as error:
             log.exception("the run failed")
             recorder.close("failed", reason=f"{type(error).__name__}: {error}".partition("\n")[0])
@@ -97,46 +126,101 @@ def train(config: Config, dataset: Dataset, folder: Path) -> Outcome:
     return outcome
 
 
-def _train(config: Config, dataset: Dataset, recorder: runs.Recorder, stop: Stop, log: logging.Logger) -> Outcome:
-    gan = GAN(config, dataset.images)
+def _train(
+    config: Config,
+    dataset: Dataset,
+    recorder: runs.Recorder,
+    checkpoint: Checkpoint | None,
+    stop: Stop,
+    log: logging.Logger,
+) -> Outcome:
+    gan, now, chunk, failure = GAN(config, dataset.images), Position(), 1, None
+    if checkpoint:
+        _restore(gan, checkpoint)
+        now = Position(checkpoint.iteration, checkpoint.seconds, checkpoint.measures)
     recorder.update(threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan))
     log.info("%s: %d images from %s", dataset.name, len(dataset.images), dataset.source)
-    draw = Draw(gan, recorder, config.name)
-    iteration, chunk, measures, failure = 0, 1, {}, None
-    draw.grid(iteration)
-    started = time.perf_counter()
-    with console.TrainingProgress(config.iterations, config.batch_size) as progress:
-        while iteration < config.iterations and not stop.signal:
-            count = min(chunk, config.sample_interval - iteration % config.sample_interval, config.iterations - iteration)
+    draw = Draw(gan, recorder)
+    if now.iteration % config.sample_interval == 0:
+        draw.grid(now.iteration)
+    started = time.perf_counter() - now.seconds
+    with console.TrainingProgress(config.iterations, config.batch_size, now.iteration) as progress:
+        while now.iteration < config.iterations and not stop.signal:
+            recorder.check()
+            count = min(chunk, _until_next_stage(config, now.iteration))
             chunk_started = time.perf_counter()
-            measures, failed_at = gan.train(iteration, count)
+            now.measures, failed_at = gan.train(now.iteration, count)
             chunk = _next_chunk(chunk, count, time.perf_counter() - chunk_started)
-            iteration = failed_at or iteration + count
-            recorder.note(iteration=iteration)
+            now.iteration, now.seconds = failed_at or now.iteration + count, time.perf_counter() - started
+            recorder.note(iteration=now.iteration, seconds=round(now.seconds, 3))
             if failed_at or not gan.is_finite():
-                failure = f"the losses or weights were not finite at iteration {iteration}"
+                failure = f"the losses or weights were not finite at iteration {now.iteration}"
                 break
-            progress.advance(iteration, measures)
-            if iteration % config.sample_interval == 0:
+            progress.advance(now.iteration, now.measures)
+            if now.iteration % config.sample_interval == 0:
                 # Report
-                seen = iteration * config.batch_size
-                seconds = time.perf_counter() - started
-                recorder.append({"iteration": iteration, "images_seen": seen, **measures, "seconds": seconds})
-                progress.report(iteration, measures)
-                log.info(console.listing_line(iteration, measures))
+                images_seen = now.iteration * config.batch_size
+                row = {"iteration": now.iteration, "images_seen": images_seen, **now.measures, "seconds": now.seconds}
+                recorder.append(row)
+                progress.report(now.iteration, now.measures)
+                log.info(console.listing_line(now.iteration, now.measures))
                 # Sample
-                draw.grid(iteration)
+                draw.grid(now.iteration)
                 draw.curves_now_and_then()
-    # Save
+            if now.iteration % config.checkpoint_interval == 0:
+                # Save
+                save(gan, recorder, now)
+    if failure is None:
+        save(gan, recorder, now)  # first: who asked for the end may not wait for the pictures
+        save_networks(gan, recorder.folder)
     draw.curves()
     draw.animation()
-    if failure is None:
-        for name, network in gan.stock_networks().items():
-            with runs.whole_file(runs.network_path(recorder.folder, name)) as path:
-                network.save(path)
-    recorder.note(iteration=iteration, seconds=round(time.perf_counter() - started, 3))
-    status: runs.Status = "failed" if failure else "finished" if iteration == config.iterations else "interrupted"
-    return Outcome(status, failure or (stop.reason if status == "interrupted" else None), measures)
+    status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
+    return Outcome(status, failure or (stop.reason if status == "interrupted" else None), now.measures, now.seconds)
+
+
+def _restore(gan: GAN, checkpoint: Checkpoint) -> None:
+    try:
+        gan.restore(checkpoint.arrays)
+    except ValueError as error:
+        raise runs.RunError(f"the checkpoint of iteration {checkpoint.iteration} does not fit: {error}") from error
+
+
+def _until_next_stage(config: Config, iteration: int) -> int:
+    intervals = (config.sample_interval, config.checkpoint_interval)
+    return min(config.iterations - iteration, *(interval - iteration % interval for interval in intervals))
+
+
+def save(gan: GAN, recorder: runs.Recorder, now: Position) -> None:
+    """Write the checkpoint of this iteration, unless it is there, and remove those that are older than is asked for."""
+    path = runs.checkpoint_path(recorder.folder, now.iteration)
+    if not path.exists():
+        checkpoint = Checkpoint(
+            **dataclasses.asdict(now), config=to_dict(gan.config), record=recorder.record, grids=dict(recorder.grids),
+            log_bytes=runs.log_bytes(recorder.folder), metrics=bytes(recorder.metrics), arrays=gan.state(),
+        )  # fmt: skip
+        checkpoints.save(path, checkpoint)
+    for older in runs.checkpoint_paths(recorder.folder)[gan.config.keep_checkpoints :]:
+        older.unlink()
+
+
+def save_networks(gan: GAN, folder: Path) -> None:
+    """Write the networks as Keras files; equal networks give equal bytes."""
+    for name, network in gan.stock_networks().items():
+        with runs.whole_file(runs.network_path(folder, name)) as path:
+            network.save(path)
+            _forget_time(path)
+
+
+def _forget_time(path: Path) -> None:
+    """Take the date of saving out of a Keras file."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    facts = json.loads(members["metadata.json"])
+    members["metadata.json"] = json.dumps({**facts, "date_saved": "1980-01-01@00:00:00"}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def _next_chunk(chunk: int, count: int, seconds: float) -> int:
@@ -147,21 +231,22 @@ def _next_chunk(chunk: int, count: int, seconds: float) -> int:
 class Draw:
     """The pictures of a run."""
 
-    def __init__(self, gan: GAN, recorder: runs.Recorder, name: str | None) -> None:
-        self.gan = gan
-        self.folder = recorder.folder
-        self.title = name or recorder.folder.name
+    def __init__(self, gan: GAN, recorder: runs.Recorder) -> None:
+        self.gan, self.recorder, self.folder = gan, recorder, recorder.folder
+        config = gan.config
+        # Nothing of the folder's name: the same experiment gives the same picture.
+        self.title = config.name or f"{config.data.name}, {config.model.name}, {config.loss.name}, seed {config.seed}"
         self.latents = gan.sample_latents(GRID_IMAGES)
         self.drawn = time.monotonic()
 
     def grid(self, iteration: int) -> None:
         """The grid of the fixed latents at an iteration."""
         generated = images.to_uint8(self.gan.generate(self.latents).numpy())
-        runs.write_whole(runs.sample_path(self.folder, iteration), images.grid_png(generated))
+        self.recorder.write_grid(iteration, images.grid_png(generated))
 
     def curves(self) -> None:
         """Losses and accuracies against iterations."""
-        metrics = runs.read(self.folder).metrics()
+        metrics = runs.Run(self.folder, {}).metrics()
         runs.write_whole(self.folder / runs.CURVES, images.curves_png(metrics, self.title))
         self.drawn = time.monotonic()
 
@@ -172,7 +257,7 @@ class Draw:
 
     def animation(self) -> None:
         """All grids as one animation."""
-        frames = list(runs.read(self.folder).samples().items())
+        frames = list(runs.Run(self.folder, {}).samples().items())
         runs.write_whole(self.folder / runs.ANIMATION, images.animation_gif(frames))
 
 

@@ -14,12 +14,12 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 # A module may import from the layers below its own, and from its own.
 LAYERS = {
     "run": 5, "cli": 5,
-    "launching": 4, "sweeps": 4, "sweep_resuming": 4, "jobs": 4, "sweep_progress": 4, "training": 4, "resuming": 4, "sampling": 4, "report": 4,
-    "gan": 3, "quality": 3, "comparison": 3, "plots": 3,
-    "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
+    "launching": 4, "sweeps": 4, "sweep_resuming": 4, "jobs": 4, "sweep_progress": 4, "training": 4, "resuming": 4, "reproducing": 4, "sampling": 4, "report": 4,
+    "gan": 3, "recovery": 3, "quality": 3, "comparison": 3, "plots": 3,
+    "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
     "config": 1, "images": 1, "console": 1, "expressions": 1,
 }  # fmt: skip
-WITHOUT_TENSORFLOW = set(LAYERS) - {"run", "training", "resuming", "sampling", "gan", "quality", "models", "losses", "regularizers", "augmentation"}
+WITHOUT_TENSORFLOW = set(LAYERS) - {"run", "training", "resuming", "reproducing", "sampling", "gan", "quality", "models", "losses", "regularizers", "augmentation"}
 
 
 def imported(path: Path, top_level_only: bool = False) -> set[str]:

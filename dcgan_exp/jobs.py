@@ -23,7 +23,8 @@ from dcgan_exp.config import from_yaml
 from dcgan_exp.sweep_folders import Job, Sweep
 
 POLL_SECONDS = 0.25
-GRACE_SECONDS = 30.0  # between asking a job to end and killing it
+GRACE_SECONDS = 15.0  # between asking a job to end and killing it
+CONTINUABLE = ("interrupted", "killed")  # from the last checkpoint; what failed is started anew
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -55,17 +56,12 @@ def run(sweep: Sweep, job: Job, is_continued: bool) -> None:
 def prepare(sweep: Sweep, job: Job, is_continued: bool) -> None:
     """Make the job's folder ready: its resolved configuration, what it differs in, and no earlier start."""
     folder = sweep.path(job)
-    if (folder / runs.RECORD).exists() and not (is_continued and can_continue(folder, job)):
+    if (folder / runs.RECORD).exists() and not (is_continued and sweep.status(job) in CONTINUABLE):
         sweep.set_aside(job)
     (folder / runs.CONFIG).parent.mkdir(parents=True, exist_ok=True)
     runs.write_whole(folder / runs.CONFIG, yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True).encode())
     overrides = [*sweep.read()["fixed"], *job.overrides]
     runs.write_whole(folder / runs.OVERRIDES, yaml.safe_dump(overrides, allow_unicode=True).encode())
-
-
-def can_continue(folder: Path, job: Job) -> bool:
-    """Whether the job's earlier work can be built upon."""
-    return False
 
 
 def _wait(process: subprocess.Popen[bytes], sweep: Sweep, timeout: float | None) -> bool:
@@ -152,7 +148,7 @@ def body(folder: Path, is_continued: bool) -> bool:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if _is_out_of_memory(error):
             runs.amend(folder, status="killed", reason=f"out of memory: {reason}")
-        elif not _is_recorded(folder):
+        elif is_continued or not _is_recorded(folder):
             with runs.logging_to(folder) as log:
                 log.error("%s", traceback.format_exc().rstrip())
             runs.amend(folder, status="failed", reason=reason)
@@ -160,13 +156,14 @@ def body(folder: Path, is_continued: bool) -> bool:
 
 
 def _train(folder: Path, is_continued: bool) -> runs.Status:
-    config = from_yaml((folder / runs.CONFIG).read_text())
-    dataset = data.load(config.data)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with console.native_noise_silenced():
-        from dcgan_exp import training
+        from dcgan_exp import resuming, training
 
-    return training.train(config, dataset, folder).status
+    if is_continued:
+        return resuming.resume(folder).status
+    config = from_yaml((folder / runs.CONFIG).read_text())
+    return training.train(config, data.load(config.data), folder).status
 
 
 def _is_recorded(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from tempfile import mkdtemp
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -35,8 +35,15 @@ from dcgan_exp.config import (
 )
 from dcgan_exp.sweep_folders import Sweep
 
+if TYPE_CHECKING:
+    from dcgan_exp import training
+
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-HYDRAS_OWN = ("hydra._internal.core_plugins.", "hydra_plugins.")
+TARGETS = {
+    "launcher._target_": ("hydra._internal.core_plugins.", "hydra_plugins."),
+    "sweeper._target_": ("hydra._internal.core_plugins.", "hydra_plugins."),
+    "sweeper.sampler._target_": ("optuna.samplers.",),
+}
 
 
 def register_resolvers() -> None:
@@ -135,9 +142,10 @@ def check_hydra(settings: DictConfig) -> None:
     for name in settings.callbacks or ():
         raise ConfigError(f"hydra.callbacks.{name}", "...", "callbacks run code and are not taken")
     for name, value in flatten(OmegaConf.to_container(settings, resolve=False)):
-        own = name in ("launcher._target_", "sweeper._target_") and str(value).startswith(HYDRAS_OWN)
+        own = str(value).startswith(TARGETS.get(name, ()))
         keys = name.split(".")
-        if keys[-1] == "_target_" and not own and value is not None:
+        names_code = keys[-1] == "_target_" or name == "sweeper.custom_search_space"
+        if names_code and not own and value is not None:
             raise ConfigError(f"hydra.{name}", value, "only Hydra's own launchers and sweepers are taken")
         foreign = keys[-1] == "()" or (keys[-1] == "class" and not str(value).startswith(("logging.", "colorlog.")))
         if keys[0] in ("job_logging", "hydra_logging") and foreign:
@@ -174,15 +182,25 @@ def run_job(config: Config, folder: Path) -> float | None:
         from dcgan_exp import training  # here, so that --help and errors need no TensorFlow
 
     outcome = training.train(config, dataset, folder)
-    run = runs.read(folder)
-    console.say(f"{outcome.status} after {console.duration(run.record['seconds'])}: {folder}", "bold")
-    if outcome.reason:
-        console.say(outcome.reason)
-    if outcome.status == "finished":
-        console.say(
-            f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs"
-        )
-        if config.iterations < Config.iterations:
-            console.say(f"the full experiment, {Config.iterations} iterations: python run.py")
-        return outcome.measures["g_loss"]
-    sys.exit(INTERRUPTED if outcome.status == "interrupted" else FAILED)
+    code = tell(outcome, folder)
+    if code != FINISHED:
+        sys.exit(code)
+    if config.iterations < Config.iterations:
+        console.say(f"the full experiment, {Config.iterations} iterations: python run.py")
+    return outcome.measures["g_loss"]
+
+
+def tell(outcome: "training.Outcome", folder: Path) -> int:
+    """Say how a run went. Returns the exit code."""
+    line = f"{outcome.status} after {console.duration(outcome.seconds)}: {folder}"
+    if outcome.status == "failed":
+        console.fail(f"{line}: {outcome.reason}")
+        return FAILED
+    console.say(f"{line}: {outcome.reason}" if outcome.reason else line, "bold")
+    if outcome.status != "finished":
+        console.say(f"continue it with: dcgan-exp resume {folder}")
+        return INTERRUPTED
+    console.say(
+        f"look at {folder}/{runs.CURVES} and {folder}/{runs.SAMPLES}/, or compare runs: dcgan-exp compare outputs"
+    )
+    return FINISHED

@@ -1,13 +1,15 @@
 """`python -m dcgan_exp VERB ...`, also `dcgan-exp VERB ...`: what is done with run folders after training.
 
 A verb is one function, with one that adds its options, and an entry in `VERBS`. Heavy modules are imported inside
-the verb, so that --help is instant. Exit codes: 0 done, 2 something asked for can't be used, 130 interrupted.
+the verb, so that --help is instant. Exit codes: 0 done, 1 the run failed or differs, 2 something asked for can't be
+used, 130 interrupted.
 """
 
 import argparse
 import gc
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from dcgan_exp.comparison import Row
 
-DONE, REFUSED, INTERRUPTED = 0, 2, 130
+DONE, DIFFERS, REFUSED, INTERRUPTED = 0, 1, 2, 130
 SHOWN_ROWS = 50
 WATCH_SECONDS = 2.0
 
@@ -326,8 +328,14 @@ def diff(options: argparse.Namespace) -> int:
 
 def add_resume_options(parser: argparse.ArgumentParser) -> None:
     """The options of `resume`."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of a sweep, another hydra/launcher")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a run or a sweep")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE",
+        help="of a run, more iterations, or with --fork any change; of a sweep, another hydra/launcher",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fork", type=Path, metavar="NEW_FOLDER", help="of a run, copy it up to its checkpoint and go on in the copy"
+    )
     parser.add_argument("--failed", action="store_true", help="of a sweep, run the failed jobs again too")
 
 
@@ -337,7 +345,44 @@ def resume(options: argparse.Namespace) -> int:
 
     if sweep_resuming.is_sweep(options.folder):
         return sweep_resuming.resume(options.folder, options.failed, options.overrides)
-    raise RefusalError(f"{options.folder} is not a sweep folder")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from dcgan_exp import console, launching, recovery
+
+    recovery.check_run(options.folder)
+    with console.native_noise_silenced():
+        from dcgan_exp import resuming
+
+    outcome = resuming.resume(options.folder, options.overrides, options.fork)
+    return launching.tell(outcome, options.fork or options.folder)
+
+
+# reproduce ---------------------------------------------------------------------------------------
+
+
+def add_reproduce_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `reproduce`."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the second run goes and stays")
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Run a folder's experiment again and tell whether the same bits come out."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from dcgan_exp import console, recovery
+
+    recovery.check_run(options.folder)
+    with console.native_noise_silenced():
+        from dcgan_exp import reproducing
+
+    with tempfile.TemporaryDirectory(prefix="dcgan-exp-") as temporary:
+        result = reproducing.reproduce(options.folder, options.output or Path(temporary) / "again")
+    for line in result.environment:
+        _note(line)
+    if result.first_difference is None:
+        console.say(f"bit-identical: {result.iterations} iterations of {options.folder}", "bold")
+        return DONE
+    _complain(f"iteration {result.first_difference} is the first that differs, in {', '.join(result.differing)}")
+    return DIFFERS
 
 
 VERBS = {
@@ -360,10 +405,22 @@ VERBS = {
         "show what differs between two runs: configuration, versions, data, metrics",
         ("outputs/2026-01-31/12-00-00-a1b2c3 outputs/2026-01-31/13-00-00-d4e5f6",),
     ),
+    "reproduce": Verb(
+        reproduce,
+        add_reproduce_options,
+        "run a folder's exact experiment again; bit-identical, or the first iteration that differs",
+        ("outputs/2026-01-31/12-00-00-a1b2c3",),
+    ),
     "resume": Verb(
         resume,
         add_resume_options,
         "go on with what was interrupted, killed or never started; what finished is left alone",
-        ("outputs/sweeps/2026-01-31/12-00-00-a1b2c3", "outputs/sweeps/2026-01-31/12-00-00-a1b2c3 --failed"),
+        (
+            "outputs/2026-01-31/12-00-00-a1b2c3",
+            "outputs/2026-01-31/12-00-00-a1b2c3 iterations=40000",
+            "outputs/2026-01-31/12-00-00-a1b2c3 optimizer.learning_rate=1e-4 --fork outputs/slower",
+            "outputs/sweeps/2026-01-31/12-00-00-a1b2c3",
+            "outputs/sweeps/2026-01-31/12-00-00-a1b2c3 --failed",
+        ),
     ),
 }

@@ -43,8 +43,7 @@ class Findings:
 
 def examine(folder: Path) -> Findings:
     """Read everything that a resumption depends on; change nothing. Raises RunError and ConfigError."""
-    if not is_run(folder):
-        raise runs.RunError(f"{folder} is not a run folder: it holds no {runs.RECORD}")
+    check_run(folder)
     _refuse_links(folder)
     lines: list[str] = []
     checkpoint, damaged = _newest_valid(folder, lines)
@@ -63,9 +62,10 @@ def examine(folder: Path) -> Findings:
     return found
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, be it a damaged one."""
-    return (folder / runs.RECORD).exists() or bool(runs.checkpoint_paths(folder))
+def check_run(folder: Path) -> None:
+    """Raises RunError where a folder holds no run, not even a damaged one."""
+    if not (folder / runs.RECORD).exists() and not runs.checkpoint_paths(folder):
+        raise runs.RunError(f"{folder} is not a run folder: it holds no {runs.RECORD}")
 
 
 def _refuse_links(folder: Path) -> None:

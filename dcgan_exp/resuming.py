@@ -54,7 +54,7 @@ def _go_on(folder: Path, overrides: Sequence[str]) -> training.Outcome:
         _refuse_elsewhere(found)
         _refuse_to_lose(found)
         dataset = data.load(config.data)
-        _check_data(found, dataset)
+        check_data(found, dataset)
         warnings = _warnings(found, config) if found.checkpoint else []
         place = (
             f"from iteration {found.iteration}" if found.checkpoint else "from the start: there is no valid checkpoint"
@@ -144,7 +144,7 @@ def _refuse_to_lose(found: Findings) -> None:
         )
 
 
-def _check_data(found: Findings, dataset: data.Dataset) -> None:
+def check_data(found: Findings, dataset: data.Dataset) -> None:
     recorded = found.record.get("data")
     fingerprint = recorded.get("fingerprint") if isinstance(recorded, dict) else None
     if fingerprint not in (None, dataset.fingerprint):

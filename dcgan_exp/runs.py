@@ -143,8 +143,9 @@ def checkpoint_path(folder: Path, iteration: int) -> Path:
 
 def checkpoint_paths(folder: Path) -> list[Path]:
     """The checkpoints, the newest first."""
-    found = (path for path in (folder / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}") if re.fullmatch(r"[0-9]{8,15}", path.stem))
-    return sorted(found, key=lambda path: int(path.stem), reverse=True)
+    found = (folder / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}")
+    numbered = (path for path in found if re.fullmatch(r"[0-9]{8,15}", path.stem))
+    return sorted(numbered, key=lambda path: int(path.stem), reverse=True)
 
 
 class Recorder:

@@ -116,7 +116,7 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
             with stoppable() as stop:
                 outcome = _train(config, dataset, recorder, checkpoint, stop, log)
         except (OSError, runs.RunError) as error:
-            outcome = Outcome("failed", f"{error}".partition("\n")[0], seconds=recorder.record.get("seconds") or 0.0)
+            outcome = Outcome("failed", _words(error), seconds=recorder.record.get("seconds") or 0.0)
         except BaseException as error:
             log.exception("the run failed")
             recorder.close("failed", reason=f"{type(error).__name__}: {error}".partition("\n")[0])
@@ -124,6 +124,12 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
         log.info("%s%s", outcome.status, f": {outcome.reason}" if outcome.reason else "")
         recorder.close(outcome.status, outcome.reason, final=outcome.measures)
     return outcome
+
+
+def _words(error: OSError | runs.RunError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error).partition("\n")[0]
 
 
 def _train(

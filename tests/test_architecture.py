@@ -13,13 +13,19 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = {
-    "run": 5, "cli": 5,
-    "launching": 4, "sweeps": 4, "sweep_resuming": 4, "jobs": 4, "sweep_progress": 4, "training": 4, "resuming": 4, "reproducing": 4, "sampling": 4, "report": 4,
-    "gan": 3, "recovery": 3, "quality": 3, "comparison": 3, "plots": 3,
-    "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
+    "run": 5, "cli": 5, "verbs": 5,
+    "launching": 4, "training": 4, "resuming": 4, "reproducing": 4,
+    "sweeps": 4, "sweep_resuming": 4, "sweep_progress": 4, "jobs": 4,
+    "sampling": 4, "exporting": 4, "trackers": 4, "report": 4,
+    "gan": 3, "quality": 3, "features": 3, "comparison": 3, "plots": 3, "exports": 3, "fairness": 3, "tables": 3,
+    "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "recovery": 2,
+    "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
     "config": 1, "images": 1, "console": 1, "expressions": 1,
 }  # fmt: skip
-WITHOUT_TENSORFLOW = set(LAYERS) - {"run", "training", "resuming", "reproducing", "sampling", "gan", "quality", "models", "losses", "regularizers", "augmentation"}
+WITH_TENSORFLOW = {
+    "gan", "models", "losses", "regularizers", "augmentation", "quality", "features", "training", "resuming",
+    "reproducing", "sampling", "exporting",
+}  # fmt: skip
 
 
 def imported(path: Path, top_level_only: bool = False) -> set[str]:
@@ -58,7 +64,7 @@ def test_imports_have_no_circle() -> None:
         edges = {module: needs for module, needs in edges.items() if module not in leaves}
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) & WITHOUT_TENSORFLOW))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - WITH_TENSORFLOW))
 def test_no_tensorflow_where_it_must_not_be(module: str) -> None:
     code = f"import sys, dcgan_exp.{module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

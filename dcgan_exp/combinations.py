@@ -192,7 +192,7 @@ def spell_out(overrides: Sequence[str], pairs: dict[str, list[str]]) -> list[str
 
 def quoted(path: Path) -> str:
     """A path as Hydra's command line takes it, whatever it holds."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    text = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + (match[2] and "\\'"), str(path))
     return f"'{text}'"
 
 

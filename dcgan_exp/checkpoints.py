@@ -59,9 +59,14 @@ def encode(checkpoint: Checkpoint) -> bytes:
     """The file's bytes; equal checkpoints give equal ones."""
     facts = {name: getattr(checkpoint, name) for name in FACTS}
     arrays = {**checkpoint.arrays, METRICS: np.frombuffer(checkpoint.metrics, np.uint8)}
-    metadata = {"format": FORMAT, "facts": json.dumps(facts, sort_keys=True), "sha256": NO_DIGEST}
+    metadata = {FORMAT: json.dumps({"sha256": NO_DIGEST, **facts}, sort_keys=True)}
     content = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
-    return content.replace(NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+    return _with_digest(content, NO_DIGEST, hashlib.sha256(content).hexdigest())
+
+
+def _with_digest(content: bytes, old: str, new: str) -> bytes:
+    mark = rb"\"sha256\": \""  # as it stands in JSON within JSON, where no other text can look like it
+    return content.replace(mark + old.encode(), mark + new.encode(), 1)
 
 
 def load(path: Path) -> Checkpoint:
@@ -81,14 +86,11 @@ def decode(content: bytes) -> Checkpoint:
     size = int.from_bytes(content[:8], "little")
     if not 0 < size <= len(content) - 8:
         raise ValueError(f"it is cut off at {len(content)} bytes")
-    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-    digest = str(metadata["sha256"])
-    if hashlib.sha256(content.replace(digest.encode(), NO_DIGEST.encode(), 1)).hexdigest() != digest:
+    facts = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][FORMAT])
+    digest = str(facts["sha256"])
+    if hashlib.sha256(_with_digest(content, digest, NO_DIGEST)).hexdigest() != digest:
         raise ValueError("its checksum differs")
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"its format is {metadata['format']!r}")
     arrays: Arrays = safetensors.numpy.load(content)
-    facts = json.loads(metadata["facts"])
     checked: dict[str, Any] = {name: convert(facts[name]) for name, convert in FACTS.items()}
     return Checkpoint(metrics=arrays.pop(METRICS).tobytes(), arrays=arrays, **checked)
 

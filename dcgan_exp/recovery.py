@@ -78,7 +78,7 @@ def _refuse_links(folder: Path) -> None:
 def _entries(folder: Path) -> Iterator[Path]:
     for place in (folder, folder / runs.CONFIG.parent, folder / runs.SAMPLES, folder / runs.CHECKPOINTS):
         if place.is_dir() and (place == folder or not place.is_symlink()):
-            yield from (Path(entry) for entry in os.scandir(place))
+            yield from place.iterdir()
 
 
 def _newest_valid(folder: Path, lines: list[str]) -> tuple[Checkpoint | None, list[Path]]:
@@ -124,6 +124,10 @@ def _compare(found: Findings, checkpoint: Checkpoint) -> None:
             state = "damaged" if path.exists() else "missing"
             found.lines.append(f"{path} is {state}; only a new run can draw it again")
             found.damaged += [path] if path.exists() else []
+    for iteration, path in runs.Run(found.folder, {}).samples().items():
+        if iteration <= checkpoint.iteration and iteration not in checkpoint.grids:
+            found.lines.append(f"{path} is no grid of this run")
+            found.damaged.append(path)
 
 
 def is_intact(found: Findings) -> bool:

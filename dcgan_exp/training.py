@@ -147,6 +147,7 @@ def _train(
     recorder.update(threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan))
     log.info("%s: %d images from %s", dataset.name, len(dataset.images), dataset.source)
     draw = Draw(gan, recorder)
+    draw.curves()  # empty still; what drawing needs is loaded now and does not add to memory later
     if now.iteration % config.sample_interval == 0:
         draw.grid(now.iteration)
     started = time.perf_counter() - now.seconds

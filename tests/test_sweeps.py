@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from sweep_commands import EXIT, HANG, KILL, RAISE, command, environment, run
 
-from dcgan_exp import runs
+from dcgan_exp import launching, runs
 from dcgan_exp.sweep_folders import RECORD, TABLE, WAITING, Job, Sweep
 from dcgan_exp.sweeps import fair_threads, is_plain, measure, objective
 
@@ -141,6 +141,36 @@ def test_strange_values_make_plain_folders(tmp_path: Path) -> None:
     assert [job.config["name"] for job in jobs] == values
     assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
     assert all((tmp_path / "sweep" / job.folder / runs.RECORD).exists() for job in jobs)
+
+
+# Refused before anything is written ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=range(0,19)", "loss=hinge,hing"], "loss=hing: choose from"),
+        (["optimizer.learning_rate=1e-3,1e-4,0"], "optimizer.learning_rate=0.0: allowed"),
+        (["data=mnist_5k,mnist", "data.path=/not/there"], "/not/there"),
+        (["seed=1,2", "objective=accuracy"], "objective=accuracy: choose from"),
+        (["model=glob(zzz*)"], "no job"),
+        (["seed=1,2", "hydra/launcher=none_such"], "hydra/launcher=none_such: choose from"),
+        (["seed=1,2", "hydra.sweep.dir=/proc/here"], "/proc"),
+    ],
+)
+def test_a_bad_sweep_gets_one_line_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], overrides: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["run.py", "-m", *overrides])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as end:
+        launching.launch(lambda: pytest.fail("the sweep started"))
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert told in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 # Small parts -------------------------------------------------------------------------------------

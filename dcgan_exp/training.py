@@ -1,6 +1,7 @@
 """The training loop and its schedule: the only place that decides when something is saved."""
 
 import contextlib
+import ctypes
 import dataclasses
 import json
 import logging
@@ -209,6 +210,13 @@ def save(gan: GAN, recorder: runs.Recorder, now: Position) -> None:
         checkpoints.save(path, checkpoint)
     for older in runs.checkpoint_paths(recorder.folder)[gan.config.keep_checkpoints :]:
         older.unlink()
+    return_free_memory()
+
+
+def return_free_memory() -> None:
+    """Give the pages back that a checkpoint's copies leave; else the process grows with every one of them."""
+    with contextlib.suppress(OSError, AttributeError):  # only the GNU C library has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def save_networks(gan: GAN, folder: Path) -> None:

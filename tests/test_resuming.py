@@ -98,7 +98,7 @@ def test_a_configuration_edited_by_hand_is_refused(run: Path, tmp_path: Path) ->
 
 def test_a_schedule_that_ends_with_the_run_is_not_extended(small_config: Make, digits: Dataset, tmp_path: Path) -> None:
     training.train(small_config("schedule=cosine", "iterations=2"), digits, tmp_path / "run")
-    with pytest.raises(runs.RunError, match="schedule=cosine depends on it.*--fork"):
+    with pytest.raises(runs.RunError, match=r"schedule=cosine depends on it.*--fork"):
         resuming.resume(tmp_path / "run", ["iterations=4"])
 
 
@@ -124,9 +124,7 @@ def test_a_fork_goes_on_differently_in_a_folder_of_its_own(run: Path, tmp_path: 
 def test_a_fork_with_other_shapes_fails_in_one_line(run: Path, tmp_path: Path) -> None:
     outcome = resuming.resume(run, ["latent_dim=11"], tmp_path / "new")
     assert outcome.status == "failed"
-    expected = (
-        r"the checkpoint of iteration 9 does not fit: averaged_generator.000 is float32 \(10, 784\) where this .*"
-    )
+    expected = r"the checkpoint of iteration 9 does not fit: averaged_generator.000 is float32 \(10, 784\) where.*"
     assert re.fullmatch(expected, outcome.reason or "")
 
 

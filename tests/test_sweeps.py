@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -215,12 +216,40 @@ def test_the_objective_is_the_worst_where_there_is_none() -> None:
 # Slow --------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A Ray cluster of this machine alone, and the overrides that reach it."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    words = ["ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--port=6403", "--num-cpus=2"]
+    more = ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir=/tmp/ray-{os.getpid()}"]
+    with open(tmp_path / "ray.log", "wb") as log:
+        head = subprocess.Popen([*words, *more], env=environment(tmp_path), stdout=log, stderr=log)
+    deadline = time.monotonic() + 90
+    while "block forever" not in (tmp_path / "ray.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    keys = {"address": "127.0.0.1:6403", "_node_ip_address": "127.0.0.1", "object_store_memory": "null"}
+    yield [f"+hydra.launcher.ray.init.{key}={value}" for key, value in keys.items()]
+    head.terminate()
+    head.wait()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [pytest.param(name, marks=needs[name]) for name in ("submitit_local", "ray")])
-def test_other_launchers(tmp_path: Path, launcher: str) -> None:
-    done = sweep(tmp_path / "sweep", f"seed=1,{RAISE},{KILL},2", f"hydra/launcher={launcher}")
+@needs["ray"]
+def test_a_ray_cluster(tmp_path: Path, ray_cluster: list[str]) -> None:
+    check_launcher(tmp_path, "hydra/launcher=ray", *ray_cluster)
+
+
+@pytest.mark.slow
+@needs["submitit_local"]
+def test_submitit(tmp_path: Path) -> None:
+    check_launcher(tmp_path, "hydra/launcher=submitit_local")
+
+
+def check_launcher(folder: Path, *launcher: str) -> None:
+    done = sweep(folder / "sweep", f"seed=1,{RAISE},{KILL}", *launcher)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert list(statuses(tmp_path / "sweep").values()) == ["finished", "failed", "killed", "finished"]
+    assert list(statuses(folder / "sweep").values()) == ["finished", "failed", "killed"]
 
 
 @pytest.mark.slow

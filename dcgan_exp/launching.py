@@ -90,7 +90,7 @@ def preflight(overrides: Sequence[str]) -> None:
     with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
     folder = Path(composed.hydra.run.dir)
-    if (folder / runs.RECORD).exists():
+    if runs.is_taken(folder):
         raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
     config = task_config(composed)
     check_hydra(composed.hydra)

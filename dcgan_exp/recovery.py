@@ -64,7 +64,7 @@ def examine(folder: Path) -> Findings:
 
 def check_run(folder: Path) -> None:
     """Raises RunError where a folder holds no run, not even a damaged one."""
-    if not (folder / runs.RECORD).exists() and not runs.checkpoint_paths(folder):
+    if not runs.is_taken(folder):
         raise runs.RunError(f"{folder} is not a run folder: it holds no {runs.RECORD}")
 
 

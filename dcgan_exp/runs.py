@@ -82,9 +82,11 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say it
         raise
 
 
@@ -107,9 +109,11 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say it
         raise
 
 
@@ -129,6 +133,11 @@ def sample_path(folder: Path, iteration: int) -> Path:
 def network_path(folder: Path, name: str) -> Path:
     """Where a saved network lies: `generator`, `discriminator`, ..."""
     return folder / f"{name}.keras"
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether a folder holds a run, be it a damaged one."""
+    return (folder / RECORD).exists() or bool(checkpoint_paths(folder))
 
 
 def log_bytes(folder: Path) -> int:
@@ -174,6 +183,8 @@ class Recorder:
         """Claim a folder for a new run. Raises RunError where it holds a run already."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
+            if is_taken(folder):
+                raise FileExistsError
             os.close(os.open(folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except FileExistsError:
             raise RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}") from None
@@ -419,8 +430,8 @@ class Run:
 
     def samples(self) -> dict[int, Path]:
         """The grids by iteration, in order."""
-        found = (path for path in (self.folder / SAMPLES).glob("*.png") if path.stem.isdecimal() and len(path.stem) <= 15)
-        return dict(sorted((int(path.stem), path) for path in found))
+        paths = (self.folder / SAMPLES).glob("*.png")
+        return dict(sorted((int(path.stem), path) for path in paths if path.stem.isdecimal() and len(path.stem) <= 15))
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -120,6 +120,7 @@ def test_a_signal_ends_the_run_after_the_chunk(
     record = json.loads((folder / runs.RECORD).read_text())
     assert record["status"] == "interrupted"
     assert record["iteration"] >= 10
+    assert runs.checkpoint_paths(folder)[0] == runs.checkpoint_path(folder, record["iteration"])
     assert (folder / "generator.keras").exists()
 
 

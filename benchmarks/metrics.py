@@ -1,0 +1,54 @@
+"""Seconds and memory of the quality yardstick for 10,000 generated images of 28x28, on the machine it runs on.
+
+    python benchmarks/metrics.py --data-path mnist.npz      # the full MNIST: half a minute
+    python benchmarks/metrics.py --data mnist_5k            # offline
+
+It also prints the floor: what real images that the reference does not hold score.
+"""
+
+import argparse
+import os
+import resource
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from dcgan_exp.config import compose
+from dcgan_exp.data import load
+from dcgan_exp.quality import Yardstick
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-path")
+    parser.add_argument("--samples", type=int, default=10_000)
+    chosen = parser.parse_args()
+    dataset = load(
+        compose([f"data={chosen.data}", *([f"data.path={chosen.data_path}"] if chosen.data_path else [])]).data
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    started = time.perf_counter()
+    yardstick = Yardstick(dataset)
+    print(f"network {yardstick.facts['network']}, sha256 {yardstick.facts['sha256']}")
+    print(f"reference: {yardstick.facts['reference_images']:,} {yardstick.facts['reference']}")
+    print(f"the real side, once: {time.perf_counter() - started:.1f} s")
+    images = dataset.images[np.random.default_rng(1).permutation(len(dataset.images))[: chosen.samples]]
+    for turn in ("first", "second"):
+        started = time.perf_counter()
+        scores = yardstick.score(images)
+        print(f"{len(images):,} samples, {turn} time: {time.perf_counter() - started:.1f} s")
+    started = time.perf_counter()
+    yardstick.network(images)
+    print(f"of which features: {time.perf_counter() - started:.1f} s")
+    print(f"most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, {before:.2f} GB before")
+    print("the floor, by real training images:")
+    for name, value in scores.items():
+        print(f"  {name:30} {value:.5f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -185,7 +185,9 @@ class Recorder:
         try:
             if is_taken(folder):
                 raise FileExistsError
-            os.close(os.open(folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            recorder = cls(folder, {"name": config.name, "status": "running", "iteration": 0, **this_process()})
+            with open(folder / RECORD, "xb", buffering=0) as file:
+                file.write(_encode(recorder.record))
         except FileExistsError:
             raise RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}") from None
         (folder / SAMPLES).mkdir(exist_ok=True)
@@ -193,7 +195,6 @@ class Recorder:
         if not (folder / CONFIG).exists():
             (folder / CONFIG).parent.mkdir(exist_ok=True)
             write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
-        recorder = cls(folder, {"name": config.name, "status": "running", "reason": None, "iteration": 0})
         write_whole(folder / METRICS, bytes(recorder.metrics))
         recorder.start()
         return recorder

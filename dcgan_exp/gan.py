@@ -214,7 +214,10 @@ class GAN:
         return (self.averaged_generator or self.generator)(latents, training=False)
 
     def stock_networks(self) -> dict[str, keras.Model]:
-        """Copies that hold Keras' own layers only; with an average, `generator` is that and `generator_raw` the other."""
+        """Copies that hold Keras' own layers only.
+
+        With an average, `generator` holds that and `generator_raw` the weights that were trained.
+        """
         generators = {"generator": self.averaged_generator or self.generator}
         if self.averaged_generator:
             generators["generator_raw"] = self.generator

@@ -131,6 +131,12 @@ def animation_gif(frames: Sequence[tuple[int, Path]], milliseconds: int = 200) -
     More than 200 frames are thinned evenly; the first and the last stay. Raises ValueError where there is no frame,
     a file can't be read or the pictures differ in size.
     """
+    pictures = captioned_frames(frames)
+    return encode_gif(pictures, [milliseconds] * (len(pictures) - 1) + [max(milliseconds, LAST_FRAME_MILLISECONDS)])
+
+
+def captioned_frames(frames: Sequence[tuple[int, Path]]) -> list[Image.Image]:
+    """The pictures of an animation, at most 200. Raises ValueError as `animation_gif` does."""
     if not frames:
         raise ValueError("an animation needs at least one grid")
     kept = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int))
@@ -138,9 +144,14 @@ def animation_gif(frames: Sequence[tuple[int, Path]], milliseconds: int = 200) -
     for index, picture in zip(kept, pictures, strict=True):
         if picture.size != pictures[0].size:
             raise ValueError(f"{frames[index][1]} differs in size from {frames[0][1]}")
-    durations = [milliseconds] * (len(pictures) - 1) + [max(milliseconds, LAST_FRAME_MILLISECONDS)]
+    return pictures
+
+
+def encode_gif(pictures: Sequence[Image.Image], milliseconds: Sequence[int]) -> bytes:
+    """A looping GIF of pictures, each shown for its own time."""
     file = io.BytesIO()
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)
+    options = {"save_all": True, "loop": 0, "optimize": True}
+    pictures[0].save(file, "GIF", append_images=pictures[1:], duration=list(milliseconds), **options)
     return file.getvalue()
 
 
@@ -178,7 +189,7 @@ def curves_png(metrics: Columns, title: str) -> bytes:
     `metrics` are columns of equal length; a value that is null or not finite leaves a hole. Each quality column that
     holds a number adds a panel of 225 pixels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  half a second
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: it takes half a second
     from matplotlib.figure import Figure
 
     qualities = [name for name in QUALITIES if np.isfinite(_values(metrics, name)).any()]

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import json
 import logging
 import math
@@ -214,7 +215,8 @@ def save(gan: GAN, recorder: runs.Recorder, now: Position) -> None:
 
 
 def return_free_memory() -> None:
-    """Give the pages back that a checkpoint's copies leave; else the process grows with every one of them."""
+    """Give back what a checkpoint's copies and a figure's circular references leave; else the process keeps growing."""
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the GNU C library has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -263,6 +265,7 @@ class Draw:
         """Losses and accuracies against iterations."""
         metrics = runs.Run(self.folder, {}).metrics()
         runs.write_whole(self.folder / runs.CURVES, images.curves_png(metrics, self.title))
+        return_free_memory()
         self.drawn = time.monotonic()
 
     def curves_now_and_then(self) -> None:

@@ -92,8 +92,7 @@ def test_the_fast_transposed_convolution_is_keras_layer(dtype: str) -> None:
             outputs = layer(inputs)
             loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * upstream)
         results.append([outputs, *tape.gradient(loss, [inputs, *(v.value for v in layer.trainable_variables)])])
-    for expected, ours in zip(*results, strict=True):
-        expected, ours = tf.cast(expected, tf.float32).numpy(), tf.cast(ours, tf.float32).numpy()
+    for expected, ours in zip(*([tf.cast(r, tf.float32).numpy() for r in result] for result in results), strict=True):
         tolerance = {"float32": 1e-5, "mixed_bfloat16": 1e-2}[dtype]
         np.testing.assert_allclose(ours, expected, atol=tolerance * np.abs(expected).max())
 

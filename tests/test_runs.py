@@ -80,13 +80,18 @@ def test_a_damaged_record_is_told_in_a_line(tmp_path: Path, content: bytes) -> N
     assert "\n" not in str(error.value)
 
 
+def write_half(path: Path) -> None:
+    with runs.whole_file(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
     runs.write_whole(path, b"old")
     with pytest.raises(TypeError):
         runs.write_whole(path, "not bytes")  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError), runs.whole_file(path) as temporary:
-        temporary.write_bytes(b"half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_half(path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

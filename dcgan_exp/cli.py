@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from dcgan_exp import verbs
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -70,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def build_parser() -> argparse.ArgumentParser:
     """The command line of all verbs."""
     parser = Parser(prog="dcgan-exp", description="What is done with run folders after training.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
         examples = "\n".join(f"  dcgan-exp {name} {example}" for example in verb.examples)
         verb.add_options(
-            verbs.add_parser(
+            parsers.add_parser(
                 name,
                 help=verb.summary,
                 description=verb.summary[0].upper() + verb.summary[1:] + ".",
@@ -424,3 +426,4 @@ VERBS = {
         ),
     ),
 }
+VERBS |= {name: Verb(*entry) for name, entry in verbs.ENTRIES.items()}

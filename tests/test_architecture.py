@@ -16,10 +16,11 @@ LAYERS = {
     "run": 5, "cli": 5, "verbs": 5,
     "launching": 4, "training": 4, "resuming": 4, "reproducing": 4,
     "sweeps": 4, "sweep_resuming": 4, "sweep_progress": 4, "jobs": 4,
-    "sampling": 4, "exporting": 4, "trackers": 4, "report": 4,
+    "sampling": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,
     "gan": 3, "quality": 3, "features": 3, "comparison": 3, "plots": 3, "exports": 3, "fairness": 3, "tables": 3,
     "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "recovery": 2,
     "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
+    "animations": 2, "neighbours": 2, "overview": 3,
     "config": 1, "images": 1, "console": 1, "expressions": 1,
 }  # fmt: skip
 WITH_TENSORFLOW = {

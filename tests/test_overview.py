@@ -1,0 +1,67 @@
+"""One screen, one list, and what may be thrown away."""
+
+from pathlib import Path
+
+import pytest
+
+from dcgan_exp import index, overview, runs
+from run_folders import make_run
+
+
+def waste(folder: Path) -> list[overview.Waste]:
+    return overview.waste(index.read_all([folder])[0])
+
+
+def test_the_screen_tells_what_a_run_is(tmp_path: Path) -> None:
+    screen = dict(overview.screen(index.read_entry(make_run(tmp_path / "run", name="blobs"))))
+    assert screen["status"] == "finished"
+    assert screen["progress"].startswith("iteration 200 of 200, 1,600 images")
+    assert "mnist, 60000 images" in screen["data"]
+    assert "seed=0" in screen["settings"]
+
+
+def test_the_list_has_a_line_for_each_run(tmp_path: Path) -> None:
+    for name, status in (("a", "finished"), ("b", "failed"), ("c", "killed")):
+        make_run(tmp_path / name, status=status, rows=2, grid=None)
+    lines = overview.aligned(overview.listing(index.read_all([tmp_path])[0]))
+    assert len(lines) == 4
+    assert [line.split()[0] for line in lines] == ["status", "finished", "failed", "killed"]
+    assert lines[1].endswith(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(("count", "text"), [(812, "812 B"), (6_553_600, "6.6 MB"), (123_000, "123 kB")])
+def test_sizes_are_readable(count: int, text: str) -> None:
+    assert overview.size_text(count) == text
+
+
+def test_only_failed_runs_are_waste(tmp_path: Path) -> None:
+    for status in ("finished", "failed", "killed", "interrupted"):
+        make_run(tmp_path / status, status=status, rows=2, grid=None)
+    assert [item.path.name for item in waste(tmp_path)] == ["failed"]
+
+
+def test_a_failed_run_that_holds_another_run_is_kept(tmp_path: Path) -> None:
+    make_run(tmp_path / "failed", status="failed", rows=2, grid=None)
+    make_run(tmp_path / "failed" / "copies" / "good", rows=2, grid=None)
+    assert not waste(tmp_path)
+
+
+def test_checkpoints_of_a_finished_run_are_waste_once_its_generator_is_saved(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", rows=2, grid=None)
+    checkpoint = runs.checkpoint_path(folder, 20)
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.write_bytes(b"state")
+    assert not waste(tmp_path)
+    runs.network_path(folder, "generator").write_bytes(b"network")
+    assert [item.path for item in waste(tmp_path)] == [checkpoint]
+    assert overview.delete(waste(tmp_path)[0])
+    assert not checkpoint.exists()
+    assert runs.network_path(folder, "generator").exists()
+
+
+def test_a_run_that_went_on_meanwhile_is_not_deleted(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", status="failed", rows=2, grid=None)
+    (item,) = waste(tmp_path)
+    runs.amend(folder, status="finished")
+    assert not overview.delete(item)
+    assert folder.exists()

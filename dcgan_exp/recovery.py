@@ -24,11 +24,18 @@ class Findings:
     lines: list[str] = field(default_factory=list)
     is_record_damaged: bool = False
     is_config_damaged: bool = False
+    are_results_damaged: bool = False  # metrics or grids
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether all but checkpoints is as it was written."""
+        return not (self.is_record_damaged or self.is_config_damaged or self.are_results_damaged)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end, as far as run.json can be trusted."""
-        return self.record.get("status") == "finished" and not self.is_record_damaged
+        """Whether the run came to the end that config.yaml names, as far as run.json can be trusted."""
+        is_at_end = self.record.get("iteration") == self.config.iterations
+        return is_at_end and self.record.get("status") == "finished" and not self.is_record_damaged
 
     @property
     def iteration(self) -> int:
@@ -113,6 +120,7 @@ def _compare(found: Findings, checkpoint: Checkpoint) -> None:
     except (OSError, ValueError):
         is_same = False
     if not is_same:
+        found.are_results_damaged = True
         found.lines.append(f"{path} is damaged; the checkpoint's copy is used")
     for iteration, digest in sorted(checkpoint.grids.items()):
         path = runs.sample_path(found.folder, iteration)
@@ -121,6 +129,7 @@ def _compare(found: Findings, checkpoint: Checkpoint) -> None:
         except (OSError, ValueError):
             is_same = False
         if not is_same:
+            found.are_results_damaged = True
             state = "damaged" if path.exists() else "missing"
             found.lines.append(f"{path} is {state}; only a new run can draw it again")
             found.damaged += [path] if path.exists() else []
@@ -128,11 +137,6 @@ def _compare(found: Findings, checkpoint: Checkpoint) -> None:
         if iteration <= checkpoint.iteration and iteration not in checkpoint.grids:
             found.lines.append(f"{path} is no grid of this run")
             found.damaged.append(path)
-
-
-def is_intact(found: Findings) -> bool:
-    """Whether metrics, grids, configuration and run.json are as they were written; checkpoints may be gone."""
-    return not [line for line in found.lines if runs.CHECKPOINT_SUFFIX not in line]
 
 
 def cut_back(found: Findings) -> None:

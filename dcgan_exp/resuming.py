@@ -40,7 +40,7 @@ def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None
     found = recovery.examine(folder)
     config = changed_config(found.config, overrides)
     check_same_result(found, config)
-    if found.is_finished and config.iterations == found.config.iterations and recovery.is_intact(found):
+    if found.is_finished and config.iterations == found.config.iterations and found.is_intact:
         _tell(found.lines)
         return training.Outcome("finished", ALREADY_FINISHED, found.record.get("final") or {}, _seconds(found.record))
     return _go_on(folder, overrides)

@@ -1,10 +1,12 @@
 """What a damaged folder can go on from; everything damaged is told, and nothing damaged is used."""
 
 import os
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fault_injection import SMALL, damage, killed_copy
 
@@ -161,3 +163,31 @@ def test_a_stranger_s_record_does_no_harm(copy: Path, text: str) -> None:
     found = recovery.examine(copy)
     assert len(found.lines) == 1
     assert not found.is_finished
+
+
+class Exploit:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "npz"])
+def test_a_pickle_in_a_checkpoint_s_place_runs_nothing(copy: Path, tmp_path: Path, kind: str) -> None:
+    path = runs.checkpoint_path(copy, 99)
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Exploit(tmp_path / "HACKED")))
+    else:
+        with path.open("wb") as file:
+            np.savez(file, metrics=np.array([Exploit(tmp_path / "HACKED")], object))
+    found = recovery.examine(copy)
+    assert (found.iteration, len(found.lines)) == (9, 1)
+    assert not (tmp_path / "HACKED").exists()
+
+
+def test_a_pipe_in_a_checkpoint_s_place_does_not_hang(copy: Path) -> None:
+    os.mkfifo(runs.checkpoint_path(copy, 99))
+    assert recovery.examine(copy).lines == [f"{runs.checkpoint_path(copy, 99)} is damaged: it is not a file"]

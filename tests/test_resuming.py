@@ -75,6 +75,15 @@ def test_a_finished_run_extended_is_the_longer_run(run: Path, tmp_path: Path, di
     assert yaml.safe_load((copy / runs.CONFIG).read_text())["iterations"] == 12
 
 
+def test_a_kill_at_the_start_of_an_extension_does_not_undo_it(run: Path, tmp_path: Path) -> None:
+    copy = killed_copy(run, tmp_path / "copy", 9)
+    runs.write_record(copy, runs.intact_record(run))
+    text = (copy / runs.CONFIG).read_text()
+    (copy / runs.CONFIG).write_text(text.replace("iterations: 9", "iterations: 10"))
+    assert resuming.resume(copy).reason is None
+    assert record(copy)["iteration"] == 10
+
+
 def test_a_changed_configuration_is_refused_with_its_keys(run: Path, tmp_path: Path) -> None:
     before = contents(run)
     with pytest.raises(runs.RunError, match=r"^batch_size=4 \(was 8\), seed=3 \(was 0\) would change.*--fork"):

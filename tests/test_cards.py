@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from dcgan_exp import cards, runs
 from run_folders import make_run
+
+from dcgan_exp import cards, runs
 
 
 def test_a_card_tells_data_settings_quality_and_licence(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from run_folders import make_run
 
 from dcgan_exp import index, overview, runs
-from run_folders import make_run
 
 
 def waste(folder: Path) -> list[overview.Waste]:

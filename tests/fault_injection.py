@@ -104,9 +104,9 @@ def finish(folder: Path, overrides: Sequence[str] = (), fault: Kill | tuple[int,
     return int(process.exitcode)
 
 
-def kill_after(process: Any, folder: Path, seconds: float) -> bool:
-    """SIGKILL so long after the run began to write. False where it had ended already."""
-    while not (folder / runs.RECORD).exists() and process.is_alive():
+def kill_after(process: Any, first: Path, seconds: float) -> bool:
+    """SIGKILL so long after a file appeared. False where the run had ended already."""
+    while not first.exists() and process.is_alive():
         time.sleep(0.005)
     process.join(seconds)
     was_alive = process.is_alive()

@@ -36,6 +36,8 @@ SEED = int(os.environ.get("FAULTS_SEED", "0"))
 KILLS = int(os.environ.get("FAULTS_KILLS", "100"))
 STAGES = ("writing", "written", "renamed")
 RUN = (*SMALL, "model.discriminator.dropout=0.3", "iterations=40")
+KEPT = tuple(text for text in RUN if "interval" not in text and "iterations" not in text)
+LONG = (*KEPT, "iterations=240", "checkpoint_interval=15", "sample_interval=20")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -66,7 +68,7 @@ def kill_within_save(folder: Path, number: int) -> None:
 
 def kill_anywhere(folder: Path, instant: float) -> None:
     """At an instant that may lie before the first checkpoint, or after the last."""
-    kill_after(start(folder, RUN), folder, instant)
+    kill_after(start(folder, RUN), folder / runs.RECORD, instant)
 
 
 def test_killed_within_a_save_and_again_at_any_instant(whole: Path, tmp_path: Path) -> None:
@@ -76,22 +78,26 @@ def test_killed_within_a_save_and_again_at_any_instant(whole: Path, tmp_path: Pa
 
 
 @pytest.mark.faults
-def test_many_kills_at_random_instants_and_within_saves(whole: Path, tmp_path: Path) -> None:
-    random_ = random.Random(SEED)
+def test_many_kills_at_random_instants_and_within_saves(tmp_path: Path) -> None:
+    random_, killed = random.Random(SEED), 0
+    whole = tmp_path / "whole"
     started = time.monotonic()
-    kill_anywhere(tmp_path / "measured", 100)
+    assert finish(whole, LONG) == 0
     longest = time.monotonic() - started
-    killed = 0
     for number in range(KILLS):
-        folder = tmp_path / f"{number}"
-        if number % 3 == 0:
-            kill_within_save(folder, number // 3 + SEED)
+        folder, kind = tmp_path / f"{number}", number % 3
+        if kind == 0:
+            assert finish(folder, LONG, Kill(1 + (number // 3 + SEED) % 16, STAGES[number // 3 % 3])) == -9
             killed += 1
-        else:
-            killed += kill_after(start(folder, RUN), folder, random_.uniform(0, 0.9 * longest))
-        survive(folder, whole)
-    print(f"{killed} kills, {KILLS} resumes, {KILLS} bit-identical ends, seed {SEED}")
-    assert killed > 0.8 * KILLS
+        else:  # at any instant, or at any after the first checkpoint
+            process = start(folder, LONG)
+            first = runs.checkpoint_path(folder, 15) if kind == 2 else folder / runs.RECORD
+            killed += kill_after(process, first, random_.uniform(0, longest * (0.7, 0.2)[kind - 1]))
+        assert finish(folder, LONG) == 0
+        assert differing(folder, whole) == []
+        assert leftovers(folder) == []
+        print(f"{number + 1} resumes after {killed} kills: {number + 1} bit-identical ends, seed {SEED}", flush=True)
+    assert killed > 0.7 * KILLS
 
 
 @pytest.mark.faults

@@ -163,6 +163,16 @@ class UpdateConfig:
 
 
 @dataclass
+class TrackerConfig:
+    """Which tool of others is told of the run; it changes no result."""
+
+    name: str = "none"
+    project: str = "dcgan-exp"  # of wandb; mlflow calls it an experiment
+    uri: str | None = None  # mlflow's store; null = MLFLOW_TRACKING_URI, or the folder mlruns/ here
+    mode: str = limited("offline", choices=("offline", "online"))  # wandb's; online needs `wandb login` first
+
+
+@dataclass
 class Config:
     """One experiment."""
 
@@ -188,6 +198,7 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
 
 def register_schema() -> None:
@@ -341,6 +352,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "regularizer": ("none", "r1", "r1_r2", "gradient_penalty"),
     "augment": ("none", "diffaugment", "ada"),
     "schedule": ("constant", "linear", "cosine"),
+    "tracker": ("none", "tensorboard", "mlflow", "wandb"),
 }
 
 

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dcgan_exp import combinations, console, data, runs, sweeps
+from dcgan_exp import combinations, console, data, runs, sweeps, trackers
 from dcgan_exp.config import (
     CONF_FOLDER,
     Config,
@@ -96,6 +96,7 @@ def preflight(overrides: Sequence[str]) -> None:
     check_hydra(composed.hydra)
     check_writable(folder)
     check_objective(config)
+    trackers.check_installed(config.tracker)
     load_data(config.data)
 
 
@@ -110,6 +111,7 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     check_writable(folder, "hydra.sweep.dir")
     for combination in plan.combinations:
         check_objective(combination.config)
+        trackers.check_installed(combination.config.tracker)
         load_data(combination.config.data)
     _load_data.cache_clear()
     sweep = sweeps.create(folder, plan)

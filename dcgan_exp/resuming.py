@@ -18,7 +18,7 @@ from dcgan_exp.recovery import Findings
 # What may change without changing a result. The data's fingerprint is checked, wherever they come from.
 HARMLESS = {
     "name", "threads", "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
-    "data.path", "data.fallback",
+    "data.path", "data.fallback", "tracker.name", "tracker.project", "tracker.uri", "tracker.mode",
 }  # fmt: skip
 ALREADY_FINISHED = "it is finished already; nothing was changed"
 

@@ -37,6 +37,7 @@ CURVES = "curves.png"
 ANIMATION = "samples.gif"
 SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"  # event files, where the run was tracked so
 CHECKPOINT_SUFFIX = ".safetensors"
 LOCK = ".lock"
 DAMAGED_SUFFIX = ".damaged"

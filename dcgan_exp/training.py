@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dcgan_exp import checkpoints, console, images, locks, runs
+from dcgan_exp import checkpoints, console, images, locks, runs, trackers
 from dcgan_exp.checkpoints import Checkpoint
 from dcgan_exp.config import Config, to_dict
 from dcgan_exp.data import Dataset
@@ -27,6 +27,8 @@ from dcgan_exp.gan import GAN
 CHUNK_SECONDS = 1.0  # between two visits to Python: how long Ctrl-C waits
 CURVES_SECONDS = 30.0  # drawing them costs half a second
 GRID_IMAGES = 16
+
+log = logging.getLogger("dcgan_exp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,18 +115,21 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
     A full disk, a lost permission or a removed folder ends the run as failed; any other error is raised too.
     """
     configure_tensorflow(config)
-    with runs.logging_to(recorder.folder) as log:
+    tracker = trackers.Tracker(config, recorder.folder)
+    with runs.logging_to(recorder.folder):
         try:
             with stoppable() as stop:
-                outcome = _train(config, dataset, recorder, checkpoint, stop, log)
+                outcome = _train(config, dataset, recorder, checkpoint, stop, tracker)
         except (OSError, runs.RunError) as error:
             outcome = Outcome("failed", _words(error), seconds=recorder.record.get("seconds") or 0.0)
         except BaseException as error:
             log.exception("the run failed")
             recorder.close("failed", reason=f"{type(error).__name__}: {error}".partition("\n")[0])
+            tracker.finish("failed")
             raise
         log.info("%s%s", outcome.status, f": {outcome.reason}" if outcome.reason else "")
         recorder.close(outcome.status, outcome.reason, final=outcome.measures)
+    tracker.finish(outcome.status)
     return outcome
 
 
@@ -140,7 +145,7 @@ def _train(
     recorder: runs.Recorder,
     checkpoint: Checkpoint | None,
     stop: Stop,
-    log: logging.Logger,
+    tracker: trackers.Tracker,
 ) -> Outcome:
     gan, now, chunk, failure = GAN(config, dataset.images), Position(), 1, None
     if checkpoint:
@@ -175,6 +180,7 @@ def _train(
                 log.info(console.listing_line(now.iteration, now.measures))
                 # Sample
                 draw.grid(now.iteration)
+                tracker.report(now.iteration, now.measures, runs.sample_path(recorder.folder, now.iteration))
                 draw.curves_now_and_then()
             if now.iteration % config.checkpoint_interval == 0:
                 # Save

@@ -28,7 +28,7 @@ from dcgan_exp.data import DATASETS, Dataset, Images, Labels, fit, load
 from dcgan_exp.runs import whole_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"
-SHIPPED = {"mnist": "mnist", "mnist_5k": "mnist"}  # data set -> weights
+SHIPPED = {"mnist": "mnist", "mnist_5k": "mnist", "fashion_mnist": "fashion_mnist"}  # data set -> weights
 RECOGNISED_PERCENT = 85.0  # of a set's own labels: below, the set is another than its name says
 RECIPE = 1  # part of a cached network's file name: a change of the training makes the old ones unused
 

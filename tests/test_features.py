@@ -11,7 +11,7 @@ import pytest
 
 from dcgan_exp import features
 from dcgan_exp.config import compose
-from dcgan_exp.data import Dataset, load
+from dcgan_exp.data import DEBIAN_FASHION_MNIST, Dataset, load
 
 SHARED_MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
 
@@ -49,6 +49,14 @@ def test_mnist_network_has_the_promised_accuracy() -> None:
     assert dataset.test_images is not None
     assert dataset.test_labels is not None
     assert features.shipped("mnist").accuracy(dataset.test_images, dataset.test_labels) >= 99.2
+
+
+@pytest.mark.skipif(not DEBIAN_FASHION_MNIST.exists(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_network_has_the_promised_accuracy() -> None:
+    dataset = load(compose(["data=fashion_mnist", f"data.path={DEBIAN_FASHION_MNIST}"]).data)
+    assert dataset.test_images is not None
+    assert dataset.test_labels is not None
+    assert features.shipped("fashion_mnist").accuracy(dataset.test_images, dataset.test_labels) >= 91
 
 
 def test_features_have_a_known_shape_and_scale(digits: Dataset) -> None:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m dcgan_exp VERB ...`, also `dcgan-exp VERB ...`: what is done with run folders after training.
 
 A verb is one function, with one that adds its options, and an entry in `VERBS`. Heavy modules are imported inside
@@ -6,6 +7,7 @@ used, 130 interrupted.
 """
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
@@ -52,7 +54,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the verb that the command line names, and exit."""
-    chosen = build_parser().parse_args(arguments)
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
+        complete(parser)
+    chosen = parser.parse_args(arguments)
     try:
         code = VERBS[chosen.verb].run(chosen)
         sys.stdout.flush()
@@ -67,6 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _complain(str(error))
         code = REFUSED
     sys.exit(code)
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell, and exit. Without the package there is nothing to answer with."""
+    with contextlib.suppress(ImportError):
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,10 @@
 """The verbs as a person types them: what is made, and every refusal in one line with exit code 2."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +135,15 @@ def test_other_training_images_are_refused(finished_run: Path, here: Path, capsy
     record["data"]["fingerprint"] = "0" * 64
     (copy / runs.RECORD).write_text(json.dumps(record))
     assert "the fingerprints differ" in call(capsys, "nearest", copy)[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [("dcgan-exp in", {"info", "interpolate"}), ("dcgan-exp export --format o", {"onnx "})]
+)
+def test_the_shell_can_complete(tmp_path: Path, line: str, offered: set[str]) -> None:
+    pytest.importorskip("argcomplete", reason="needs dcgan-exp[completion]")
+    answer = tmp_path / "answer"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": line}
+    environment = {**os.environ, **asked, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": ","}
+    subprocess.run([sys.executable, "-m", "dcgan_exp"], env=environment, check=False, capture_output=True, timeout=60)
+    assert set(answer.read_text().split(",")) == offered

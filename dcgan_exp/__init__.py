@@ -1,6 +1,6 @@
 """Configuration-driven experiments with DCGANs on TensorFlow and Keras 3.
 
-    from dcgan_exp import load_run, train, compare
+from dcgan_exp import load_run, train, compare
 """
 
 from typing import TYPE_CHECKING, Any

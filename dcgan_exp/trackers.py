@@ -133,9 +133,7 @@ class TensorBoard:
 
         with Image.open(path, formats=["PNG"]) as image:
             width, height, channels = *image.size, len(image.getbands())
-        encoded = Summary.Image(
-            encoded_image_string=path.read_bytes(), width=width, height=height, colorspace=channels
-        )
+        encoded = Summary.Image(encoded_image_string=path.read_bytes(), width=width, height=height, colorspace=channels)
         self._add(Summary(value=[Summary.Value(tag="samples", image=encoded)]), iteration)
 
     def finish(self, status: runs.Status) -> None:

@@ -13,7 +13,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = {
-    "run": 5, "cli": 5, "verbs": 5,
+    "run": 5, "cli": 5, "verbs": 5, "picture_verbs": 5, "folder_verbs": 5, "verb_options": 5,
     "launching": 4, "training": 4, "resuming": 4, "reproducing": 4,
     "sweeps": 4, "sweep_resuming": 4, "sweep_progress": 4, "jobs": 4,
     "sampling": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,

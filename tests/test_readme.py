@@ -26,7 +26,8 @@ def cut_down(command: str) -> list[str]:
     """The command with tiny networks and two iterations, in a folder of its own."""
     words = shlex.split(command)[2:]
     is_query = any(word.startswith("--") for word in words)
-    return [sys.executable, str(ROOT / "run.py"), *words, *([] if is_query else TINY)]
+    tiny = [override for override in TINY if f"{override.partition('=')[0]}:[" not in command]  # paired values stay
+    return [sys.executable, str(ROOT / "run.py"), *words, *([] if is_query else tiny)]
 
 
 def test_the_readme_shows_runs() -> None:

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from dcgan_exp import cli
 from dcgan_exp.config import CONF_FOLDER, choices
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,20 @@ def test_the_readme_shows_runs() -> None:
 def test_a_shown_run_works(command: str, tmp_path: Path) -> None:
     done = subprocess.run(cut_down(command), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+VERBS = [command for command in COMMANDS if command.startswith("dcgan-exp") and "sweeps/" not in command]
+
+
+@pytest.mark.parametrize("command", VERBS)
+def test_a_shown_verb_works(command: str, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "onnx" in command:
+        pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
+    shutil.copytree(finished_run, tmp_path / "outputs" / "2026-01-31" / "12-00-00-a1b2c3")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        cli.main(shlex.split(command.replace("iterations=40000", "iterations=8"), comments=True)[1:])
+    assert end.value.code == 0
 
 
 @pytest.mark.parametrize("group", [path.name for path in CONF_FOLDER.iterdir() if path.is_dir()])

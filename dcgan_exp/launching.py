@@ -27,6 +27,8 @@ from dcgan_exp.config import (
     Config,
     ConfigError,
     DataConfig,
+    choices,
+    compose,
     explain,
     flatten,
     from_hydra,
@@ -65,7 +67,9 @@ def launch(main: Callable[[], object]) -> NoReturn:
     try:
         if arguments.experimental_rerun:  # it unpickles a file, which can run code
             raise ConfigError("--experimental-rerun", arguments.experimental_rerun, "use dcgan-exp reproduce RUN")
-        if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+        if arguments.help:
+            console.say(help_text(arguments.overrides))
+        elif arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
             main()
         elif arguments.multirun:
             sys.exit(sweeps.supervise(main, prepare_sweep(arguments.overrides)))
@@ -77,6 +81,32 @@ def launch(main: Callable[[], object]) -> NoReturn:
     except (ConfigError, runs.RunError) as error:
         refuse(error)
     sys.exit(FINISHED)
+
+
+HELP = """Run one experiment, or with -m a sweep of many. Nothing needs to be said: the default is the listing.
+
+    python run.py batch_size=64 model=wide
+    python run.py training=quick data.path=mnist.npz
+    python run.py -m optimizer.learning_rate=1e-4,1e-3 seed=1,2
+
+Choices (GROUP=CHOICE)
+{choices}
+
+Keys and their values (KEY=VALUE, such as optimizer.beta_1=0.5)
+{keys}
+--cfg job shows the composed configuration; --hydra-help tells of Hydra's own flags."""
+
+
+def help_text(overrides: Sequence[str]) -> str:
+    """What can be said on the command line. (Hydra's own help takes a second to list the groups.)"""
+    rows = []
+    for group in sorted(path.name for path in CONF_FOLDER.iterdir() if path.is_dir()):
+        for number, choice in enumerate(choices(group)):
+            text = (CONF_FOLDER / group / f"{choice}.yaml").read_text()
+            comments = [line[2:] for line in text.splitlines() if line.startswith("# ") and "@package" not in line]
+            rows.append(f"  {'' if number else group:12} {choice:17} {comments[0] if comments else ''}")
+    keys = OmegaConf.to_yaml(OmegaConf.create(to_dict(compose(overrides))))
+    return HELP.format(choices="\n".join(rows), keys=keys)
 
 
 def refuse(error: Exception) -> NoReturn:

@@ -1,7 +1,6 @@
 """One job in a process of its own: how every end of it is told."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -120,7 +119,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
 def test_a_job_that_ignores_being_asked_is_killed(
     tmp_path: Path, small_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "environ", environment(tmp_path))
+    for name, value in environment(tmp_path).items():  # a child inherits what setenv sets, not a replaced os.environ
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(jobs, "GRACE_SECONDS", 1.0)
     job = Job(0, "00-seed", [f"seed={HANG}"], to_dict(small_config(f"seed={HANG}", "job_timeout=20")))
     sweep = Sweep.create(tmp_path / "sweep", FACTS, [job])

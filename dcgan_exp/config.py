@@ -182,13 +182,16 @@ class Config:
     sample_interval: int = limited(1000, at_least=1)  # iterations between two rows and grids
     checkpoint_interval: int = limited(1000, at_least=1)  # iterations between two checkpoints
     keep_checkpoints: int = limited(2, at_least=1, at_most=1_000_000)  # the newest ones; the older are removed
+    eval_interval: int | None = limited(None, at_least=1)  # iterations between two scores; null = none
+    eval_samples: int = limited(10_000, at_least=100, at_most=1_000_000)  # images that are scored
     seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # weights, batches and training latents
     sample_seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # the latents of the grids
     latent_dim: int = limited(100, at_least=1, at_most=65536)
     precision: str = limited("float32", choices=PRECISIONS)
     threads: int = limited(0, at_least=0, at_most=1024)  # processor threads; 0 = all cores
     job_timeout: float | None = limited(None, above=0.0)  # seconds that a job of a sweep may take; null = no limit
-    objective: str = "g_loss"  # what a sweep sorts by and minimises: a metric's last value, or best.METRIC
+    # What a sweep sorts by and minimises: a metric's last value, or best.METRIC; null = see `objective_of`.
+    objective: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -254,6 +257,12 @@ def from_yaml(text: str) -> Config:
         return from_mapping(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ConfigError("config", str(error).partition("\n")[0], "plain YAML is needed") from error
+
+
+def objective_of(config: Config) -> str:
+    """What a sweep minimises: the given objective; else the best score, or G's last loss in a run too short for one."""
+    is_scored = config.eval_interval is not None and config.eval_interval <= config.iterations
+    return config.objective or ("best.training_kernel_distance" if is_scored else "g_loss")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class TrainingProgress:
             measures=f"D {measures['d_loss']:.3f} G {measures['g_loss']:.3f} acc {measures['d_accuracy']:.0f}%",
         )
 
+    def wait_for(self, text: str) -> None:
+        """What the training waits for, until the next `advance`."""
+        self._bar.update(self._task, measures=text)
+
     def report(self, iteration: int, measures: dict[str, float]) -> None:
         """The listing's line."""
         say(listing_line(iteration, measures))
@@ -88,6 +92,15 @@ def listing_line(iteration: int, measures: dict[str, float]) -> str:
     """`1000 [D loss: 0.235200, acc.: 92.58%] [G loss: 4.601653]`."""
     d_loss, accuracy, g_loss = (measures[key] for key in ("d_loss", "d_accuracy", "g_loss"))
     return f"{iteration} [D loss: {d_loss:.6f}, acc.: {accuracy:.2f}%] [G loss: {g_loss:.6f}]"
+
+
+def score_line(iteration: int, scores: dict[str, float], is_best: bool) -> str:
+    """`2000 [kernel distance: 0.1234, Frechet: 3.21, rarest class: 6.1 %] the best so far`."""
+    kernel = scores.get("kernel_classifier_distance", scores.get("random_feature_kernel_distance"))
+    told = [f"kernel distance: {kernel:.4g}"]
+    if "frechet_classifier_distance" in scores:
+        told += [f"Frechet: {scores['frechet_classifier_distance']:.2f}", f"rarest class: {scores['rarest_class']:.1f} %"]
+    return f"{iteration} [{', '.join(told)}]{' the best so far' if is_best else ''}"
 
 
 def duration(seconds: float) -> str:

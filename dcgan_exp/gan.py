@@ -208,21 +208,32 @@ class GAN:
     def _seed(self, purpose: int, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
         return tf.stack([tf.constant(self.config.seed, tf.int64), (iteration * STEPS + step) * PURPOSES + purpose])
 
+    @property
+    def sampled_generator(self) -> keras.Model:
+        """The generator that grids and scores come from: with the averaged weights where they are kept."""
+        return self.averaged_generator or self.generator
+
     @tf.function(autograph=False, reduce_retracing=True)
     def generate(self, latents: tf.Tensor) -> tf.Tensor:
-        """Images (n, height, width, channels) in [-1, 1] in inference mode, of the averaged weights where kept."""
-        return (self.averaged_generator or self.generator)(latents, training=False)
+        """Images (n, height, width, channels) in [-1, 1] of `sampled_generator`, in inference mode."""
+        return self.sampled_generator(latents, training=False)
 
     def stock_networks(self) -> dict[str, keras.Model]:
         """Copies that hold Keras' own layers only.
 
         With an average, `generator` holds that and `generator_raw` the weights that were trained.
         """
-        generators = {"generator": self.averaged_generator or self.generator}
+        generators = {"generator": self.sampled_generator}
         if self.averaged_generator:
             generators["generator_raw"] = self.generator
         copies = {name: stock_copy(network, build_generator, self.architecture) for name, network in generators.items()}
         return {**copies, "discriminator": stock_copy(self.discriminator, build_discriminator, self.architecture)}
+
+    def stock_generator(self, weights: list[np.ndarray]) -> keras.Model:
+        """A generator of Keras' own layers only with given weights, those of `sampled_generator.variables`."""
+        copy = build_generator(self.architecture)
+        copy.set_weights(weights)
+        return copy
 
     def descend(self, network: str, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One optimizer step of one network along a loss that the tape has recorded."""

@@ -31,8 +31,8 @@ RECORD_FIELDS = (
     "process_start", "versions", "git_commit", "threads", "data", "parameters", "yardstick",
 )  # fmt: skip
 CLOCKS = ("iteration", "images_seen", "seconds")  # the columns of metrics.csv that measure nothing
-LOWER_IS_BETTER = re.compile("loss|distance")
-HIGHER_IS_BETTER = re.compile("score|density|coverage|precision|recall")
+LOWER_IS_BETTER = re.compile("loss|distance|divergence")
+HIGHER_IS_BETTER = re.compile("score|density|coverage|precision|recall|rarest_class")
 
 
 @dataclass
@@ -260,14 +260,15 @@ def _best(
     recorded = record.get("best")
     numbers = _numbers(recorded)
     where = _whole_number(recorded.get("iteration"), 0) if isinstance(recorded, dict) else 0
-    found = {name: (value, where) for name, value in numbers.items() if direction(name)}
+    kept = {name: (value, where) for name, value in numbers.items() if direction(name)}
+    found = {}
     for name, column in metrics.items():
         sign = direction(name)
         pairs = zip(column, iterations, strict=True)
         finite = [(value, at) for value, at in pairs if value is not None and math.isfinite(value)]
         if sign and finite:
             found[name] = max(finite, key=lambda pair: (sign * pair[0], -pair[1]))
-    return found
+    return found | kept  # the kept generator's scores: it was chosen without the test images
 
 
 def _numbers(values: Any) -> dict[str, float]:

@@ -4,6 +4,7 @@ Exit codes: 0 finished, 1 failed, 2 not started because something asked for can'
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -32,6 +33,7 @@ from dcgan_exp.config import (
     explain,
     flatten,
     from_hydra,
+    objective_of,
     register_schema,
     to_dict,
 )
@@ -153,9 +155,12 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
 
 def check_objective(config: Config) -> None:
     """Raises ConfigError where no run will have what a sweep is to sort by."""
-    measures = runs.COLUMNS[2:-1]
-    if config.objective.removeprefix("best.") not in measures:
-        raise ConfigError("objective", config.objective, f"choose from {', '.join(measures)}, or best. and one of them")
+    measures, objective = runs.COLUMNS[2:-1], objective_of(config)
+    if objective.removeprefix("best.") not in measures:
+        raise ConfigError("objective", objective, f"choose from {', '.join(measures)}, or best. and one of them")
+    is_score = not re.search("loss|accuracy", objective)
+    if is_score and (config.eval_interval is None or config.eval_interval > config.iterations):
+        raise ConfigError("objective", objective, "these runs are not scored: set eval_interval, at most iterations")
 
 
 def task_config(composed: DictConfig) -> Config:

@@ -53,6 +53,17 @@ COLUMNS = (
     "d_accuracy",
     "d_accuracy_real",
     "d_accuracy_fake",
+    # Scores, in the rows at which the generator was scored; a data set has the first block's or the second's.
+    "kernel_classifier_distance",
+    "frechet_classifier_distance",
+    "classifier_score",
+    "density",
+    "coverage",
+    "rarest_class",
+    "class_divergence",
+    "random_feature_kernel_distance",
+    "sliced_wasserstein_distance",
+    "training_kernel_distance",
     "seconds",
 )
 HEARTBEAT_SECONDS = 10

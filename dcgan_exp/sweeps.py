@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dcgan_exp import combinations, console, jobs, runs
-from dcgan_exp.config import Config, flatten, to_dict
+from dcgan_exp.config import Config, flatten, objective_of, to_dict
 from dcgan_exp.sweep_folders import Job, Sweep
 from dcgan_exp.sweep_progress import Progress, table
 
@@ -68,7 +68,7 @@ def create(folder: Path, plan: combinations.Plan) -> Sweep:
         "launcher": {"choice": plan.hydra.runtime.choices["hydra/launcher"], "settings": launcher_settings(plan.hydra)},
         "fixed": plan.fixed,
         "pairs": plan.pairs,
-        "objective": plan.combinations[0].config.objective,
+        "objective": objective_of(plan.combinations[0].config),
         "is_maximised": is_maximised(plan.hydra.sweeper),
         "threads": threads,
         "total": count or None,

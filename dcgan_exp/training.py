@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from dcgan_exp import checkpoints, console, images, locks, runs, trackers
 from dcgan_exp.checkpoints import Checkpoint
 from dcgan_exp.config import Config, to_dict
 from dcgan_exp.data import Dataset
+from dcgan_exp.evaluation import Evaluation, best_part
 from dcgan_exp.gan import GAN
 
 CHUNK_SECONDS = 1.0  # between two visits to Python: how long Ctrl-C waits
@@ -148,10 +150,13 @@ def _train(
     tracker: trackers.Tracker,
 ) -> Outcome:
     gan, now, chunk, failure = GAN(config, dataset.images), Position(), 1, None
+    evaluation = Evaluation(gan, dataset)
     if checkpoint:
-        _restore(gan, checkpoint)
+        _restore(gan, evaluation, checkpoint)
         now = Position(checkpoint.iteration, checkpoint.seconds, checkpoint.measures)
-    recorder.update(threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan))
+    recorder.update(
+        threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan), best=evaluation.best
+    )
     log.info("%s: %d images from %s", dataset.name, len(dataset.images), dataset.source)
     draw = Draw(gan, recorder)
     draw.curves()  # empty still; what drawing needs is loaded now and does not add to memory later
@@ -159,6 +164,9 @@ def _train(
         draw.grid(now.iteration)
     started = time.perf_counter() - now.seconds
     with console.TrainingProgress(config.iterations, config.batch_size, now.iteration) as progress:
+        stages = Stages(gan, recorder, evaluation, draw, tracker, progress, stop)
+        if checkpoint:
+            stages.report_what_is_missing(now)
         while now.iteration < config.iterations and not stop.signal:
             recorder.check()
             count = min(chunk, _until_next_stage(config, now.iteration))
@@ -171,48 +179,109 @@ def _train(
                 failure = f"the losses or weights were not finite at iteration {now.iteration}"
                 break
             progress.advance(now.iteration, now.measures)
-            if now.iteration % config.sample_interval == 0:
-                # Report
-                images_seen = now.iteration * config.batch_size
-                row = {"iteration": now.iteration, "images_seen": images_seen, **now.measures, "seconds": now.seconds}
-                recorder.append(row)
-                progress.report(now.iteration, now.measures)
-                log.info(console.listing_line(now.iteration, now.measures))
-                # Sample
-                draw.grid(now.iteration)
-                tracker.report(now.iteration, now.measures, runs.sample_path(recorder.folder, now.iteration))
-                draw.curves_now_and_then()
+            stages.report(now)
             if now.iteration % config.checkpoint_interval == 0:
-                # Save
-                save(gan, recorder, now)
+                save(gan, evaluation, recorder, now)
     if failure is None:
-        save(gan, recorder, now)  # first: who asked for the end may not wait for the pictures
+        save(gan, evaluation, recorder, now)  # first: who asked for the end may not wait for the pictures
         save_networks(gan, recorder.folder)
+        save_best(gan, evaluation, recorder)
     draw.curves()
     draw.animation()
     status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
     return Outcome(status, failure or (stop.reason if status == "interrupted" else None), now.measures, now.seconds)
 
 
-def _restore(gan: GAN, checkpoint: Checkpoint) -> None:
+def _restore(gan: GAN, evaluation: Evaluation, checkpoint: Checkpoint) -> None:
+    best = best_part(checkpoint.arrays)
     try:
-        gan.restore(checkpoint.arrays)
+        gan.restore({name: array for name, array in checkpoint.arrays.items() if name not in best})
     except ValueError as error:
         raise runs.RunError(f"the checkpoint of iteration {checkpoint.iteration} does not fit: {error}") from error
+    evaluation.restore(checkpoint.record.get("best"), best)
 
 
 def _until_next_stage(config: Config, iteration: int) -> int:
-    intervals = (config.sample_interval, config.checkpoint_interval)
+    intervals = [config.sample_interval, config.checkpoint_interval]
+    intervals += [config.eval_interval] if config.eval_interval else []
     return min(config.iterations - iteration, *(interval - iteration % interval for interval in intervals))
 
 
-def save(gan: GAN, recorder: runs.Recorder, now: Position) -> None:
+class Stages:
+    """What happens between two iterations, where it is due: Evaluate, Report, Sample."""
+
+    def __init__(
+        self,
+        gan: GAN,
+        recorder: runs.Recorder,
+        evaluation: Evaluation,
+        draw: "Draw",
+        tracker: trackers.Tracker,
+        progress: console.TrainingProgress,
+        stop: Stop,
+    ) -> None:
+        self.gan, self.recorder, self.evaluation, self.draw = gan, recorder, evaluation, draw
+        self.tracker, self.progress, self.stop = tracker, progress, stop
+
+    def report_what_is_missing(self, now: Position) -> None:
+        """The row that a run which was asked to stop while it scored has left out."""
+        iterations = runs.Run(self.recorder.folder, {}).metrics()["iteration"]
+        if now.iteration and now.iteration not in iterations[-1:]:
+            self.report(now)
+
+    def report(self, now: Position) -> None:
+        """The row, the line and the grid of an iteration; none of them where the run is asked to stop meanwhile."""
+        config, iteration, measures = self.gan.config, now.iteration, dict(now.measures)
+        is_sampled, is_scored = iteration % config.sample_interval == 0, self.evaluation.is_due(iteration)
+        if not is_sampled and not is_scored:
+            return
+        if is_scored:
+            scores = self._evaluate(iteration)
+            if scores is None:
+                return
+            measures |= scores
+        images_seen = iteration * config.batch_size
+        self.recorder.append(
+            {"iteration": iteration, "images_seen": images_seen, **measures, "seconds": now.seconds}
+        )
+        self.progress.report(iteration, measures)
+        log.info(console.listing_line(iteration, measures))
+        if is_sampled:
+            self.draw.grid(iteration)
+        grid = runs.sample_path(self.recorder.folder, iteration) if is_sampled else None
+        self.tracker.report(iteration, measures, grid)
+        self.draw.curves_now_and_then()
+
+    def _evaluate(self, iteration: int) -> dict[str, float] | None:
+        self.progress.wait_for(f"scoring {self.gan.config.eval_samples:,} images")
+        scores = self.evaluation.score(lambda: self.stop.signal)
+        if scores is not None:
+            is_best = self.evaluation.keep_if_best(iteration, scores)
+            self.recorder.update(yardstick=self.evaluation.facts)
+            if is_best:
+                save_best(self.gan, self.evaluation, self.recorder)
+            line = console.score_line(iteration, scores, is_best)
+            console.say(line)
+            log.info(line)
+            return_free_memory()
+        return scores
+
+
+def save_best(gan: GAN, evaluation: Evaluation, recorder: runs.Recorder) -> None:
+    """Write the generator that scored best, and what it scored."""
+    if evaluation.best is not None:
+        save_network(gan.stock_generator(evaluation.weights), runs.network_path(recorder.folder, "generator_best"))
+        recorder.update(best=evaluation.best)
+
+
+def save(gan: GAN, evaluation: Evaluation, recorder: runs.Recorder, now: Position) -> None:
     """Write the checkpoint of this iteration, unless it is there, and remove those that are older than is asked for."""
     path = runs.checkpoint_path(recorder.folder, now.iteration)
     if not path.exists():
         checkpoint = Checkpoint(
             **dataclasses.asdict(now), config=to_dict(gan.config), record=recorder.record, grids=dict(recorder.grids),
-            log_bytes=runs.log_bytes(recorder.folder), metrics=bytes(recorder.metrics), arrays=gan.state(),
+            log_bytes=runs.log_bytes(recorder.folder), metrics=bytes(recorder.metrics),
+            arrays={**gan.state(), **evaluation.arrays()},
         )  # fmt: skip
         checkpoints.save(path, checkpoint)
     for older in runs.checkpoint_paths(recorder.folder)[gan.config.keep_checkpoints :]:
@@ -228,11 +297,16 @@ def return_free_memory() -> None:
 
 
 def save_networks(gan: GAN, folder: Path) -> None:
-    """Write the networks as Keras files; equal networks give equal bytes."""
+    """Write the networks as Keras files."""
     for name, network in gan.stock_networks().items():
-        with runs.whole_file(runs.network_path(folder, name)) as path:
-            network.save(path)
-            _forget_time(path)
+        save_network(network, runs.network_path(folder, name))
+
+
+def save_network(network: keras.Model, path: Path) -> None:
+    """Write a Keras file; equal networks give equal bytes."""
+    with runs.whole_file(path) as temporary:
+        network.save(temporary)
+        _forget_time(temporary)
 
 
 def _forget_time(path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Scores of a run's generator: now and then while it trains, with the best one kept, or afterwards.
+
+The latents that are scored are a function of `sample_seed` alone, so that two scores differ by the generator only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from dcgan_exp import images
+from dcgan_exp.config import Config
+from dcgan_exp.data import Dataset, Images
+from dcgan_exp.gan import GAN
+from dcgan_exp.quality import Yardstick
+
+CHOICE = "training_kernel_distance"  # what the best generator has least of; no test image plays a part
+BEST = "best_generator"  # the arrays of a checkpoint
+BATCH = 500  # images drawn together
+DIGITS = 6  # of a score: metrics.csv and run.json agree
+
+Generate = Callable[[NDArray[np.float32]], Any]
+
+
+def latent_batches(count: int, latent_dim: int, sample_seed: int) -> Iterator[NDArray[np.float32]]:
+    """The latents that are scored, N(0, 1), in batches of (at most 500, latent_dim)."""
+    for number, first in enumerate(range(0, count, BATCH)):
+        # The grids' seeds are (sample_seed, 2); these begin after all of a GAN's purposes.
+        seed = [sample_seed, 1_000 + number]
+        yield tf.random.stateless_normal([BATCH, latent_dim], seed, alg="philox").numpy()[: count - first]
+
+
+class Evaluation:
+    """Scores a GAN in training, and keeps the weights of the generator that scored best."""
+
+    def __init__(self, gan: GAN, dataset: Dataset) -> None:
+        self.gan, self.dataset = gan, dataset
+        self.best: dict[str, float] | None = None  # `iteration` and the scores there
+        self.weights: list[NDArray[Any]] = []  # of the best one, as in `GAN.sampled_generator.variables`
+
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """The real side, measured at the first score: some seconds."""
+        return Yardstick(self.dataset)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What scores depend on: where it differs, they can't be compared."""
+        config = self.gan.config
+        return {**self.yardstick.facts, "samples": config.eval_samples, "sample_seed": config.sample_seed}
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether the generator is to be scored at an iteration."""
+        interval = self.gan.config.eval_interval
+        return interval is not None and iteration > 0 and iteration % interval == 0
+
+    def score(self, is_stopped: Callable[[], object]) -> dict[str, float] | None:
+        """The scores of the generator as it is; null where the run was asked to stop meanwhile."""
+        config, parts = self.gan.config, []
+        for latents in latent_batches(config.eval_samples, config.latent_dim, config.sample_seed):
+            if is_stopped():
+                return None
+            parts.append(images.to_uint8(self.gan.generate(tf.constant(latents)).numpy()))
+        yardstick = self.yardstick
+        return None if is_stopped() else rounded(yardstick.score(np.concatenate(parts)))
+
+    def keep_if_best(self, iteration: int, scores: dict[str, float]) -> bool:
+        """Keep the generator as it is where it scored better than all before."""
+        if self.best is not None and scores[CHOICE] >= self.best[CHOICE]:
+            return False
+        self.best = {"iteration": iteration, **scores}
+        self.weights = [np.array(variable.value) for variable in self.gan.sampled_generator.variables]
+        return True
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The best generator's part of a checkpoint."""
+        return {f"{BEST}.{number:03}": weight for number, weight in enumerate(self.weights)}
+
+    def restore(self, best: object, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take the best generator from a checkpoint's record and arrays, which may be a stranger's, if it fits."""
+        wanted = [(variable.shape, variable.dtype) for variable in self.gan.sampled_generator.variables]
+        weights = [array for _, array in sorted(best_part(arrays).items())]
+        if isinstance(best, dict) and isinstance(best.get(CHOICE), float) and isinstance(best.get("iteration"), int):
+            if [(tuple(shape), dtype) for shape, dtype in wanted] == [(a.shape, str(a.dtype)) for a in weights]:
+                self.best, self.weights = best, weights
+
+
+def best_part(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of the best generator among those of a checkpoint."""
+    return {name: array for name, array in arrays.items() if name.startswith(f"{BEST}.")}
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores as they are recorded."""
+    return {name: round(value, DIGITS) for name, value in scores.items()}
+
+
+def score_generator(
+    config: Config, pixels: Callable[[NDArray[np.float32]], Images], yardstick: Yardstick, count: int | None = None
+) -> dict[str, float]:
+    """The scores of a finished generator, latents -> uint8 images, on the latents of the run's own scores."""
+    batches = latent_batches(count or config.eval_samples, config.latent_dim, config.sample_seed)
+    return rounded(yardstick.score(np.concatenate([pixels(latents) for latents in batches])))

@@ -11,6 +11,9 @@ import tensorflow as tf
 from dcgan_exp.config import Config, ModelConfig, layer_plan
 
 
+LEAST_CHANNELS = 16  # of the larger images: for fewer the library's weight gradient is the faster one
+
+
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer with TensorFlow's fused kernel: the same mathematics, one pass over the activations.
 
@@ -37,11 +40,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class FastConv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras' layer with a faster weight gradient in bfloat16, for kernel 3 and stride 2.
+    """Keras' layer with a faster weight gradient in bfloat16, for stride 2.
 
-    The library's bfloat16 weight gradient runs far below the speed of a matrix product of its size. Here the output
-    gradient is split into its four phases, which makes every tap of the kernel a plain matrix product.
-    For training only, like the fused batch normalisation.
+    The library's bfloat16 weight gradient runs far below the speed of a matrix product of its size; here it is made
+    of plain matrix products. For training only, like the fused batch normalisation.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -50,34 +52,59 @@ class FastConv2DTranspose(keras.layers.Conv2DTranspose):
         return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
 
 
+class FastConv2D(keras.layers.Conv2D):
+    """The same for the convolution; on images of an odd size it is Keras' own."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(batch, 2 height, 2 width, channels) -> (batch, height, width, filters)."""
+        if inputs.shape[1] % 2 or inputs.shape[2] % 2 or inputs.shape[3] < LEAST_CHANNELS:
+            return super().call(inputs)
+        outputs = _halved(inputs, tf.convert_to_tensor(self.kernel))
+        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+
+
+Gradient = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
 @tf.custom_gradient
-def _doubled(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+def _doubled(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
     batch, height, width, _ = tf.unstack(tf.shape(inputs))
     shape = [batch, 2 * height, 2 * width, kernel.shape[2]]
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.nn.conv2d(upstream, kernel, 2, "SAME"), _kernel_gradient(inputs, upstream)
+        return tf.nn.conv2d(upstream, kernel, 2, "SAME"), _kernel_gradient(upstream, inputs, kernel.shape[0])
 
     return tf.nn.conv2d_transpose(inputs, kernel, shape, 2, "SAME"), gradient
 
 
-def _kernel_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    filters, channels = upstream.shape[-1], inputs.shape[-1]
-    rows = tf.reshape(inputs, [-1, channels])
-    # Phase (i, j) of the padded gradient holds the pixels that taps (i, j), (i + 2, j), ... meet.
-    phases = tf.nn.space_to_depth(tf.pad(upstream, [[0, 0], [0, 2], [0, 2], [0, 0]]), 2)
+@tf.custom_gradient
+def _halved(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_inputs = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(inputs), 2, "SAME")
+        return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape[0])
 
-    def taps(columns: tf.Tensor) -> list[tf.Tensor]:
-        width = columns.shape[-1]
-        product = tf.matmul(tf.reshape(columns, [-1, width]), rows, transpose_a=True)
-        return list(tf.split(product, width // filters))
+    return tf.nn.conv2d(inputs, kernel, 2, "SAME"), gradient
 
-    t00, t01, t10, t11 = taps(phases[:, :-1, :-1])
-    t02, t12 = taps(tf.concat([phases[:, :-1, 1:, :filters], phases[:, :-1, 1:, 2 * filters : 3 * filters]], -1))
-    t20, t21 = taps(phases[:, 1:, :-1, : 2 * filters])
-    (t22,) = taps(phases[:, 1:, 1:, :filters])
-    gradient = tf.concat([t00, t01, t02, t10, t11, t12, t20, t21, t22], 0)
-    return tf.reshape(gradient, [3, 3, filters, channels])
+
+def _kernel_gradient(large: tf.Tensor, small: tf.Tensor, size: int) -> tf.Tensor:
+    """(batch, 2 height, 2 width, c), (batch, height, width, d) -> the gradient of a (size, size, c, d) kernel.
+
+    Tap (i, j) of the kernel meets pixel (2 y + i, 2 x + j) of the padded large side where it meets (y, x) of the
+    small one. Two taps side by side are one matrix product: as columns, two neighbouring pixels lie in a row.
+    """
+    _, height, width, channels = large.shape
+    height, width, groups, before = height // 2, width // 2, (size + 1) // 2, (size - 2) // 2
+    padding = [before, 2 * (groups - 1) - before]
+    padded = tf.pad(large, [[0, 0], padding, padding, [0, 0]])
+    pairs = tf.reshape(padded, [-1, height + groups - 1, 2, width + groups - 1, 2 * channels])
+    rows = tf.reshape(small, [-1, small.shape[-1]])
+    taps = []
+    for i in range(size):
+        for j in range(0, size, 2):
+            count = min(2, size - j) * channels
+            columns = pairs[:, i // 2 : i // 2 + height, i % 2, j // 2 : j // 2 + width, :count]
+            taps.append(tf.matmul(tf.reshape(columns, [-1, count]), rows, transpose_a=True))
+    return tf.reshape(tf.concat(taps, 0), [size, size, channels, small.shape[-1]])
 
 
 @dataclass(frozen=True)
@@ -130,8 +157,11 @@ class Layers:
     def convolution(self, width: int, kernel_size: int, stride: int, transposed: bool = False) -> keras.Layer:
         """A (transposed) convolution with `same` padding."""
         kind = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
-        if self.fused and transposed and self.policy == "mixed_bfloat16" and (kernel_size, stride) == (3, 2):
-            kind = FastConv2DTranspose
+        if self.fused and self.policy == "mixed_bfloat16" and stride == 2 and kernel_size > 1:
+            if not transposed:
+                kind = FastConv2D
+            elif width >= LEAST_CHANNELS:
+                kind = FastConv2DTranspose
         return kind(width, kernel_size, stride, "same", dtype=self.policy, kernel_initializer=self._initializer())
 
     def normalization(self, kind: str) -> list[keras.Layer]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from dcgan_exp.config import compose
 from dcgan_exp.models import (
     Architecture,
+    FastConv2D,
     FastConv2DTranspose,
     FusedBatchNormalization,
     build_discriminator,
@@ -79,14 +80,19 @@ def test_fused_batch_normalization_is_keras_layer(precision: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_fast_transposed_convolution_is_keras_layer(dtype: str) -> None:
-    arguments = {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "dtype": dtype}
-    stock, fast = keras.layers.Conv2DTranspose(**arguments), FastConv2DTranspose(**arguments)
-    inputs, upstream = (tf.random.stateless_normal(shape, [1, 2]) for shape in ([5, 7, 9, 4], [5, 14, 18, 6]))
-    results = []
-    for layer in (stock, fast):
+@pytest.mark.parametrize("kernel_size", [2, 3, 4, 5])
+@pytest.mark.parametrize("is_transposed", [True, False])
+def test_the_fast_convolutions_are_keras_layers(is_transposed: bool, kernel_size: int, dtype: str) -> None:
+    arguments = {"filters": 6, "kernel_size": kernel_size, "strides": 2, "padding": "same", "dtype": dtype}
+    kinds = (keras.layers.Conv2DTranspose, FastConv2DTranspose) if is_transposed else (keras.layers.Conv2D, FastConv2D)
+    small, large = [5, 7, 9], [5, 14, 18]
+    shapes = ([*small, 16], [*large, 6]) if is_transposed else ([*large, 16], [*small, 6])
+    inputs, upstream = (tf.random.stateless_normal(shape, [1, 2]) for shape in shapes)
+    results: list[list[tf.Tensor]] = []
+    layers = [kind(**arguments) for kind in kinds]
+    for layer in layers:
         layer.build(inputs.shape)
-        layer.set_weights(stock.get_weights())
+        layer.set_weights(layers[0].get_weights())
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs = layer(inputs)

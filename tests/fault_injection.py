@@ -67,7 +67,7 @@ def leftovers(folder: Path) -> list[str]:
 
 def killed_copy(folder: Path, copy: Path, iteration: int) -> Path:
     """What a run would have left, had it been killed some time after the checkpoint of an iteration."""
-    shutil.copytree(folder, copy)
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(runs.ANIMATION, "*.keras"))  # of the end alone
     for path in runs.checkpoint_paths(copy):
         if int(path.stem) > iteration:
             path.unlink()

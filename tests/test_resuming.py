@@ -1,6 +1,7 @@
 """A resumed run is the same run: every variable, row and picture, bit for bit."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,6 +65,16 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(run: Path) -> None:
     outcome = resuming.resume(run)
     assert (outcome.status, outcome.reason) == ("finished", resuming.ALREADY_FINISHED)
     assert contents(run) == before
+
+
+def test_results_that_nothing_can_go_on_from_are_not_lost(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for path in (copy / runs.RECORD, *runs.checkpoint_paths(copy)):
+        path.write_bytes(path.read_bytes()[:50])
+    before = contents(copy)
+    with pytest.raises(runs.RunError, match="holds results but no valid checkpoint to go on from"):
+        resuming.resume(copy)
+    assert contents(copy) == before
 
 
 def test_a_finished_run_extended_is_the_longer_run(run: Path, tmp_path: Path, digits: Dataset) -> None:

@@ -361,11 +361,7 @@ def resume(options: argparse.Namespace) -> int:
     if sweep_resuming.is_sweep(options.folder):
         return sweep_resuming.resume(options.folder, options.failed, options.overrides)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from dcgan_exp import console, launching, recovery
-
-    recovery.check_run(options.folder)
-    with console.native_noise_silenced():
-        from dcgan_exp import resuming
+    from dcgan_exp import launching, resuming
 
     outcome = resuming.resume(options.folder, options.overrides, options.fork)
     return launching.tell(outcome, options.fork or options.folder)

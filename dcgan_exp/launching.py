@@ -6,6 +6,7 @@ Exit codes: 0 finished, 1 failed, 2 not started because something asked for can'
 import os
 import re
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -65,7 +66,9 @@ def launch(main: Callable[[], object]) -> NoReturn:
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach this function instead of being printed in several lines
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    arguments = get_args_parser().parse_args()
+    parser = get_args_parser()
+    parser.usage = SUPPRESS  # an unknown flag gets one line, not Hydra's whole usage before it
+    arguments = parser.parse_args()
     try:
         if arguments.experimental_rerun:  # it unpickles a file, which can run code
             raise ConfigError("--experimental-rerun", arguments.experimental_rerun, "use dcgan-exp reproduce RUN")

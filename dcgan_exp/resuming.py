@@ -1,4 +1,7 @@
-"""Going on with a run: the same one, a longer one, or a copy that differs from here on."""
+"""Going on with a run: the same one, a longer one, or a copy that differs from here on.
+
+TensorFlow is loaded only once nothing stands against it, so that a refusal does not wait for it.
+"""
 
 import os
 import shutil
@@ -7,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dcgan_exp import checkpoints, console, data, locks, recovery, runs, training
+from dcgan_exp import checkpoints, console, data, locks, recovery, runs
 from dcgan_exp.config import Config, ConfigError, flatten, from_mapping, known_keys, to_dict
 from dcgan_exp.recovery import Findings
+
+if TYPE_CHECKING:
+    from dcgan_exp import training
 
 # What may change without changing a result. The data's fingerprint is checked, wherever they come from.
 HARMLESS = {
@@ -23,7 +29,7 @@ HARMLESS = {
 ALREADY_FINISHED = "it is finished already; nothing was changed"
 
 
-def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None) -> training.Outcome:
+def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None) -> "training.Outcome":
     """Go on with a run from its newest valid checkpoint, or from the start where there is none, to its end.
 
     Everything after that checkpoint is removed and made again; the result equals, bit for bit, that of a run that was
@@ -42,11 +48,13 @@ def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None
     check_same_result(found, config)
     if found.is_finished and config.iterations == found.config.iterations and found.is_intact:
         _tell(found.lines)
+        with console.native_noise_silenced():
+            from dcgan_exp import training
         return training.Outcome("finished", ALREADY_FINISHED, found.record.get("final") or {}, _seconds(found.record))
     return _go_on(folder, overrides)
 
 
-def _go_on(folder: Path, overrides: Sequence[str]) -> training.Outcome:
+def _go_on(folder: Path, overrides: Sequence[str]) -> "training.Outcome":
     with locks.held(folder):
         found = recovery.examine(folder)  # again, since another process may have worked in it until now
         config = changed_config(found.config, overrides)
@@ -55,6 +63,8 @@ def _go_on(folder: Path, overrides: Sequence[str]) -> training.Outcome:
         _refuse_to_lose(found)
         dataset = data.load(config.data)
         check_data(found, dataset)
+        with console.native_noise_silenced():
+            from dcgan_exp import training
         warnings = _warnings(found, config) if found.checkpoint else []
         place = (
             f"from iteration {found.iteration}" if found.checkpoint else "from the start: there is no valid checkpoint"
@@ -156,6 +166,8 @@ def check_data(found: Findings, dataset: data.Dataset) -> None:
 
 def _warnings(found: Findings, config: Config) -> list[str]:
     """One line for each thing of this process that makes other bits than the one that wrote the checkpoint."""
+    from dcgan_exp import training
+
     assert found.checkpoint
     return environment_differences(found.checkpoint.record, training.thread_count(config))
 

@@ -71,6 +71,7 @@ MOST_BYTES = 256_000_000  # of a file that is read
 MOST_CHECKPOINT_BYTES = 16_000_000_000
 MOST_CONFIG_BYTES = 1_000_000
 MOST_REMEMBERED = 20_000  # scalars of configurations
+MOST_ALIASES = 20  # of a configuration: each may repeat all before it, which grows beyond any memory
 MOST_NESTING = 400  # levels of a configuration: LibYAML's own recursion overruns the C stack at some thousands
 SILENT_SECONDS = 60  # a heartbeat older than this means that the process is gone
 
@@ -197,6 +198,9 @@ class Recorder:
         try:
             if is_taken(folder):
                 raise FileExistsError
+            if not (folder / CONFIG).exists():  # before the folder is claimed: what is killed after that can be resumed
+                (folder / CONFIG).parent.mkdir(exist_ok=True)
+                write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
             recorder = cls(folder, {"name": config.name, "status": "running", "iteration": 0, **this_process()})
             with open(folder / RECORD, "xb", buffering=0) as file:
                 file.write(_encode(recorder.record))
@@ -204,9 +208,6 @@ class Recorder:
             raise RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}") from None
         (folder / SAMPLES).mkdir(exist_ok=True)
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
-        if not (folder / CONFIG).exists():
-            (folder / CONFIG).parent.mkdir(exist_ok=True)
-            write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
         write_whole(folder / METRICS, bytes(recorder.metrics))
         recorder.start()
         return recorder
@@ -239,8 +240,9 @@ class Recorder:
             self._record.update(facts)
 
     def append(self, row: dict[str, float]) -> None:
-        """Add one row to metrics.csv. Missing columns stay empty."""
-        line = ",".join(_format(row.get(column)) for column in COLUMNS) + "\n"
+        """Add one row to metrics.csv, under the header that it has: an earlier version's may be shorter."""
+        columns = self.metrics.partition(b"\n")[0].decode(errors="replace").split(",")
+        line = ",".join(_format(row.get(column)) for column in columns) + "\n"  # missing ones stay empty
         with open(self.folder / METRICS, "ab", buffering=0) as file:
             if file.write(line.encode()) != len(line.encode()):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / METRICS))
@@ -416,6 +418,8 @@ class Run:
             text = read_file(path, MOST_CONFIG_BYTES).decode()
             if text.count("[") + text.count("{") > MOST_NESTING or re.search(rf"(?m)^[ \t?:-]{{{MOST_NESTING}}}", text):
                 raise ValueError("it is nested too deeply")
+            if len(re.findall(r"(?<![^\s,\[{:-])\*\w", text)) > MOST_ALIASES:
+                raise ValueError("it repeats itself too often")
             values = _load_yaml(text)
         except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} can't be read: {str(error).partition(chr(10))[0]}") from error

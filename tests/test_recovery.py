@@ -140,6 +140,7 @@ def test_nothing_is_written_through_a_link(copy: Path, tmp_path: Path, name: str
         "- 1",
         "&a [*a, *a]",
         "[" * 3000,
+        "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]\n" for n in range(20)),
     ],
 )
 def test_a_stranger_s_configuration_runs_nothing(

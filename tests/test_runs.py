@@ -26,6 +26,13 @@ def test_a_recorded_run_is_read_back(tmp_path: Path) -> None:
     assert run.config()["batch_size"] == 128
 
 
+def test_a_claimed_folder_holds_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "write_whole", lambda path, _: path.write_text(f"{(tmp_path / runs.RECORD).exists()}"))
+    monkeypatch.setattr(Recorder, "start", lambda _: None)
+    Recorder.create(tmp_path, Config())
+    assert (tmp_path / runs.CONFIG).read_text() == "False"  # a kill between the two leaves no run without one
+
+
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     Recorder.create(tmp_path, Config()).close("finished")
     before = (tmp_path / runs.RECORD).read_bytes()
@@ -70,6 +77,14 @@ def test_a_half_written_row_is_left_out(tmp_path: Path) -> None:
     with open(tmp_path / runs.METRICS, "a") as file:
         file.write("2,256,0.4")
     assert runs.read(tmp_path).metrics()["iteration"] == [1]
+
+
+def test_rows_stand_under_the_header_that_is_there(tmp_path: Path) -> None:
+    Recorder.create(tmp_path, Config()).close("interrupted")
+    recorder = Recorder(tmp_path, {}, b"iteration,d_loss,seconds\n1,0.5,2.0\n")  # an earlier version's
+    (tmp_path / runs.METRICS).write_bytes(recorder.metrics)
+    recorder.append({"iteration": 2, "d_loss": 0.25, "coverage": 0.9, "seconds": 3})
+    assert runs.read(tmp_path).metrics() == {"iteration": [1, 2], "d_loss": [0.5, 0.25], "seconds": [2, 3]}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])

@@ -130,7 +130,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "pickle as data": lambda folder: (pickled("data.npz")(folder), data_path(f"{folder}/data.npz")(folder)),
     "pickled arrays as data": lambda folder: (
         pickled("data.npz", is_array=True)(folder), data_path(f"{folder}/data.npz")(folder)),
-    "data out of the folder": data_path("../secret.txt"),
+    "data out of the folder": data_path("secret.txt"),
     "data without end": data_path("/dev/zero"),
     "Lambda layer": keras_file(config__json=lambda_layer()),
     "network of the module subprocess": keras_file(config__json=json.dumps(

@@ -54,6 +54,8 @@ class DataConfig:
     fallback: str | None = None  # the data set to take when the network is out; null = refuse
     image_size: int = limited(28, at_least=8, at_most=512)  # pixels, height and width
     channels: int = limited(1, choices=(1, 3))  # 1 grey, 3 RGB
+    # The share of a set without test images that is not trained on, so that samples can be scored against it.
+    held_out: float = limited(0.2, at_least=0.0, at_most=0.5)
 
 
 @dataclass

@@ -99,7 +99,10 @@ def score_line(iteration: int, scores: dict[str, float], is_best: bool) -> str:
     kernel = scores.get("kernel_classifier_distance", scores.get("random_feature_kernel_distance"))
     told = [f"kernel distance: {kernel:.4g}"]
     if "frechet_classifier_distance" in scores:
-        told += [f"Frechet: {scores['frechet_classifier_distance']:.2f}", f"rarest class: {scores['rarest_class']:.1f} %"]
+        told += [
+            f"Frechet: {scores['frechet_classifier_distance']:.2f}",
+            f"rarest class: {scores['rarest_class']:.1f} %",
+        ]
     return f"{iteration} [{', '.join(told)}]{' the best so far' if is_best else ''}"
 
 

@@ -56,6 +56,7 @@ SILENCE_SECONDS = 5.0  # to connect to one address, and between two packets
 ANSWER_SECONDS = 15.0  # until the server answers, over all its addresses and the look-up of its name
 DOWNLOAD_SECONDS = 60.0  # for one file, once the server has answered
 DOWNLOAD_BYTES = 64 * 2**20
+MOST_HELD_OUT = 10_000  # images
 ARRAY_BYTES = 4 * 2**30  # a header that declares more is taken for damage
 
 NEEDED = "an .npz file with x_train, or a folder with " + IDX_FILES["images"] + ", is needed"
@@ -78,6 +79,7 @@ class Dataset:
     test_labels: Labels | None
     source: str  # the path, package or URL, for people
     fingerprint: str  # of images and labels
+    is_held_out: bool = False  # whether the test images were taken out of the images
     warning: str | None = None  # one line where another data set than the wanted one was taken
 
 
@@ -85,11 +87,29 @@ def load(config: DataConfig) -> Dataset:
     """The data set `config.name`, brought to `config.image_size` and `config.channels`. Raises ConfigError."""
     dataset = DATASETS[config.name](config)
     images = fit(dataset.images, config.image_size, config.channels)
-    test_images = dataset.test_images
-    if test_images is not None:
-        test_images = fit(test_images, config.image_size, config.channels)
-    seen = fingerprint(images, dataset.labels)
-    return replace(dataset, images=images, test_images=test_images, fingerprint=seen)
+    if dataset.test_images is None:
+        return hold_out(replace(dataset, images=images), config.held_out)
+    test_images = fit(dataset.test_images, config.image_size, config.channels)
+    return replace(dataset, images=images, test_images=test_images, fingerprint=fingerprint(images, dataset.labels))
+
+
+def hold_out(dataset: Dataset, share: float) -> Dataset:
+    """The data set with a share of its images, evenly spread and at most 10,000, kept apart as test images."""
+    count = min(int(share * len(dataset.images)), MOST_HELD_OUT)
+    if count == 0:
+        return replace(dataset, fingerprint=fingerprint(dataset.images, dataset.labels))
+    held = np.zeros(len(dataset.images), bool)
+    held[np.linspace(0, len(held) - 1, count).astype(int)] = True
+
+    def parts(array: NDArray[Any] | None) -> tuple[Any, Any]:
+        return (None, None) if array is None else (array[~held], array[held])
+
+    images, test_images = parts(dataset.images)
+    labels, test_labels = parts(dataset.labels)
+    return replace(
+        dataset, images=images, labels=labels, test_images=test_images, test_labels=test_labels,
+        fingerprint=fingerprint(images, labels), is_held_out=True,
+    )  # fmt: skip
 
 
 def fingerprint(images: Images, labels: Labels | None) -> str:

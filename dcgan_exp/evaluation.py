@@ -83,9 +83,9 @@ class Evaluation:
         """Take the best generator from a checkpoint's record and arrays, which may be a stranger's, if it fits."""
         wanted = [(variable.shape, variable.dtype) for variable in self.gan.sampled_generator.variables]
         weights = [array for _, array in sorted(best_part(arrays).items())]
-        if isinstance(best, dict) and isinstance(best.get(CHOICE), float) and isinstance(best.get("iteration"), int):
-            if [(tuple(shape), dtype) for shape, dtype in wanted] == [(a.shape, str(a.dtype)) for a in weights]:
-                self.best, self.weights = best, weights
+        fits = [(tuple(shape), dtype) for shape, dtype in wanted] == [(a.shape, str(a.dtype)) for a in weights]
+        if fits and isinstance(best, dict) and {type(best.get(CHOICE)), type(best.get("iteration"))} == {float, int}:
+            self.best, self.weights = best, weights
 
 
 def best_part(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from dcgan_exp.config import Config, ModelConfig, layer_plan
 
-
 LEAST_CHANNELS = 16  # of the larger images: for fewer the library's weight gradient is the faster one
 
 
@@ -209,7 +208,7 @@ def build_generator(architecture: Architecture, fused: bool = False) -> keras.Mo
         make.convolution(architecture.channels, section.kernel_size, strides[-1], transposed=True),
         keras.layers.Activation("tanh", dtype="float32", name="images"),
     ]
-    return keras.Sequential(layers, name="generator")
+    return keras.Sequential(named_by_place(layers), name="generator")
 
 
 def build_discriminator(architecture: Architecture, fused: bool = False) -> keras.Model:
@@ -231,11 +230,23 @@ def build_discriminator(architecture: Architecture, fused: bool = False) -> kera
         if section.dropout:
             layers.append(keras.layers.Dropout(section.dropout, seed=make.next_seed(), dtype=precision))
     layers += [keras.layers.Flatten(dtype=precision), make.dense(1, dtype="float32", name="logits")]
-    network = keras.Sequential(layers, name="discriminator")
+    network = keras.Sequential(named_by_place(layers), name="discriminator")
     for layer in network.layers:
         if isinstance(layer, keras.layers.SpectralNormalization):  # Keras starts it from unseeded numbers
             layer.vector_u.assign(keras.random.normal(layer.vector_u.shape, seed=make.next_seed()))
     return network
+
+
+def named_by_place(layers: list[Any]) -> list[Any]:
+    """The layers between input and output, with names that don't count what the process has built before.
+
+    So equal networks are equal files, whichever process saves them, and when.
+    """
+    for place, layer in enumerate(layers[1:-1], start=1):
+        for part in (layer, getattr(layer, "layer", None)):  # spectral normalisation wraps another
+            if part is not None:
+                part.name = f"{type(part).__name__.lower()}_{place}"
+    return layers
 
 
 def split_at_normalization(generator: keras.Model) -> tuple[keras.Model, keras.Model]:

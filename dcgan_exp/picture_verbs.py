@@ -4,7 +4,7 @@ import argparse
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcgan_exp import runs
 from dcgan_exp.verb_options import (
@@ -13,6 +13,7 @@ from dcgan_exp.verb_options import (
     add_run,
     check_free,
     check_output,
+    dataset_of,
     generator_of,
     seed_option,
     tracked,
@@ -22,8 +23,6 @@ from dcgan_exp.verb_options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dcgan_exp.images import Pixels
 
 MOST_IMAGES = 1_000_000
@@ -205,34 +204,13 @@ def add_nearest_options(parser: argparse.ArgumentParser) -> None:
 def nearest(options: argparse.Namespace) -> int:
     """Put each sample beside the training image that is nearest to it: does the generator copy?"""
     path = check_output(options.output, (".png",), options.force)
-    images, labels = training_images(runs.read(options.run))
+    dataset = dataset_of(runs.read(options.run))
     generator = generator_of(options)
-    if images.shape[1:] != generator.image_shape:
-        raise runs.RunError(
-            f"the training images have the shape {images.shape[1:]}, the generated {generator.image_shape}"
-        )
     from dcgan_exp import neighbours
 
     samples = generator.sample(options.count, options.seed)
     with working(options, "searching"):
-        found = neighbours.search(samples, images)
-    runs.write_whole(path, neighbours.picture(samples, images, labels, found))
+        found = neighbours.search(samples, dataset.images)
+    runs.write_whole(path, neighbours.picture(samples, dataset.images, dataset.labels, found))
     wrote(options, path, found.summary())
     return DONE
-
-
-def training_images(run: runs.Run) -> "tuple[Pixels, np.ndarray[Any, Any] | None]":
-    """The images and labels that a run learnt from. Raises RunError, ConfigError."""
-    from dcgan_exp import config, data
-
-    settings, facts = config.from_mapping(run.config()).data, run.record.get("data")
-    facts = facts if isinstance(facts, dict) else {}
-    if facts.get("name") in data.DATASETS and facts["name"] != settings.name:  # another was taken in its place
-        settings.name, settings.path = facts["name"], None
-    settings.fallback = None
-    dataset = data.load(settings)
-    if facts.get("fingerprint") not in (None, dataset.fingerprint):
-        raise runs.RunError(
-            f"{dataset.source} does not hold the images that {run.folder} learnt from: the fingerprints differ"
-        )
-    return dataset.images, dataset.labels

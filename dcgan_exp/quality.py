@@ -200,7 +200,6 @@ class Yardstick:
         """`network` is `network_for(dataset)` unless given."""
         self.network = network or network_for(dataset)
         training_images = fixed_choice(dataset.images)
-        held_out = dataset.test_images is not None
         self.real_images = training_images if dataset.test_images is None else fixed_choice(dataset.test_images)
         self.real, probabilities = self.network(self.real_images)
         self.training = self.network(training_images)[0]
@@ -208,10 +207,10 @@ class Yardstick:
         self.facts: dict[str, Any] = {
             "network": self.network.name,
             "sha256": self.network.sha256,
-            "reference": "test images" if held_out else "training images",
+            "reference": _reference(dataset),
             "reference_images": len(self.real),
             "training_images": len(self.training),
-            "warning": _warning(held_out, len(self.real)),
+            "warning": _warning(_reference(dataset), len(self.real)),
         }
         if probabilities is not None:
             self.gaussian, self.radii = Gaussian.of(self.real), squared_radii(self.real)
@@ -250,9 +249,15 @@ def fixed_choice(images: Images) -> Images:
     return images[np.sort(np.random.default_rng(SEED).permutation(len(images))[:REFERENCE_IMAGES])]
 
 
-def _warning(held_out: bool, count: int) -> str | None:
-    if not held_out:
-        return f"scored against {count:,} training images, for want of test images: copying them would score best"
+def _reference(dataset: Dataset) -> str:
+    if dataset.test_images is None:
+        return "training images"
+    return "held-out images" if dataset.is_held_out else "test images"
+
+
+def _warning(reference: str, count: int) -> str | None:
+    if reference == "training images":
+        return f"scored against {count:,} training images, for want of others: copying them would score best"
     if count < SMALL:
-        return f"scored against only {count:,} test images: compare with scores against as many only"
+        return f"scored against only {count:,} {reference}: compare with scores against as many only"
     return None

@@ -207,21 +207,17 @@ def _until_next_stage(config: Config, iteration: int) -> int:
     return min(config.iterations - iteration, *(interval - iteration % interval for interval in intervals))
 
 
+@dataclasses.dataclass(frozen=True)
 class Stages:
     """What happens between two iterations, where it is due: Evaluate, Report, Sample."""
 
-    def __init__(
-        self,
-        gan: GAN,
-        recorder: runs.Recorder,
-        evaluation: Evaluation,
-        draw: "Draw",
-        tracker: trackers.Tracker,
-        progress: console.TrainingProgress,
-        stop: Stop,
-    ) -> None:
-        self.gan, self.recorder, self.evaluation, self.draw = gan, recorder, evaluation, draw
-        self.tracker, self.progress, self.stop = tracker, progress, stop
+    gan: GAN
+    recorder: runs.Recorder
+    evaluation: Evaluation
+    draw: "Draw"
+    tracker: trackers.Tracker
+    progress: console.TrainingProgress
+    stop: Stop
 
     def report_what_is_missing(self, now: Position) -> None:
         """The row that a run which was asked to stop while it scored has left out."""
@@ -241,9 +237,7 @@ class Stages:
                 return
             measures |= scores
         images_seen = iteration * config.batch_size
-        self.recorder.append(
-            {"iteration": iteration, "images_seen": images_seen, **measures, "seconds": now.seconds}
-        )
+        self.recorder.append({"iteration": iteration, "images_seen": images_seen, **measures, "seconds": now.seconds})
         self.progress.report(iteration, measures)
         log.info(console.listing_line(iteration, measures))
         if is_sampled:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dcgan_exp import console, runs
 
 if TYPE_CHECKING:
+    from dcgan_exp.data import Dataset
     from dcgan_exp.images import Pixels
     from dcgan_exp.sampling import Generator
 
@@ -122,3 +123,20 @@ def generator_of(options: argparse.Namespace, precision: str | None = None) -> "
         from dcgan_exp import sampling
 
         return sampling.load_generator(run, options.checkpoint, options.raw, precision)
+
+
+def dataset_of(run: runs.Run) -> "Dataset":
+    """The images that a run learnt from. Raises RunError, ConfigError."""
+    from dcgan_exp import config, data
+
+    settings, facts = config.from_mapping(run.config()).data, run.record.get("data")
+    facts = facts if isinstance(facts, dict) else {}
+    if facts.get("name") in data.DATASETS and facts["name"] != settings.name:  # another was taken in its place
+        settings.name, settings.path = facts["name"], None
+    settings.fallback = None
+    dataset = data.load(settings)
+    if facts.get("fingerprint") not in (None, dataset.fingerprint):
+        raise runs.RunError(
+            f"{dataset.source} does not hold the images that {run.folder} learnt from: the fingerprints differ"
+        )
+    return dataset

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dcgan_exp import console, runs
+from dcgan_exp.evaluate_verb import add_evaluate_options, evaluate
 from dcgan_exp.folder_verbs import add_clean_options, add_info_options, add_list_options, clean, info, list_runs
 from dcgan_exp.picture_verbs import (
     add_animate_options,
@@ -70,6 +71,10 @@ ENTRIES: dict[str, tuple[Callable[..., int], Callable[..., None], str, tuple[str
     "nearest": (
         nearest, add_nearest_options, "see each sample beside its nearest training image: does it copy?",
         (f"{RUN} --count 16 --seed 1 --output nearest.png",),
+    ),
+    "evaluate": (
+        evaluate, add_evaluate_options, "score a run's generator against real images: the last, the best or each one",
+        (RUN, f"{RUN} --checkpoint best", f"{RUN} --checkpoint all --output scores.json"),
     ),
     "info": (
         info, add_info_options, "show all about one run on a screen", (RUN, f"{RUN} --config"),

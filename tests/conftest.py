@@ -13,6 +13,7 @@ from dcgan_exp.config import Config, compose
 from dcgan_exp.data import Dataset, load
 
 ROOT = Path(__file__).resolve().parent.parent
+SCORED = ("eval_interval=3", "eval_samples=600", "checkpoint_interval=3", "ema.decay=0.5", "update=shared")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -49,4 +50,14 @@ def finished_run(
 
     folder = tmp_path_factory.mktemp("runs") / "finished"
     assert train(small_config(), digits, folder).status == "finished"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scored_run(tmp_path_factory: pytest.TempPathFactory, small_config: Callable[..., Config], digits: Dataset) -> Path:
+    """The folder of a real run with averaged weights whose generator was scored at iterations 3 and 6."""
+    from dcgan_exp.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "scored"
+    assert train(small_config(*SCORED), digits, folder).status == "finished"
     return folder

@@ -13,10 +13,10 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 
 # A module may import from the layers below its own, and from its own.
 LAYERS = {
-    "run": 5, "cli": 5, "verbs": 5, "picture_verbs": 5, "folder_verbs": 5, "verb_options": 5,
+    "run": 5, "cli": 5, "verbs": 5, "picture_verbs": 5, "folder_verbs": 5, "evaluate_verb": 5, "verb_options": 5,
     "launching": 4, "training": 4, "resuming": 4, "reproducing": 4,
     "sweeps": 4, "sweep_resuming": 4, "sweep_progress": 4, "jobs": 4,
-    "sampling": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,
+    "sampling": 4, "evaluation": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,
     "gan": 3, "quality": 3, "features": 3, "comparison": 3, "plots": 3, "exports": 3, "fairness": 3, "tables": 3,
     "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "recovery": 2,
     "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
@@ -25,7 +25,7 @@ LAYERS = {
 }  # fmt: skip
 WITH_TENSORFLOW = {
     "gan", "models", "losses", "regularizers", "augmentation", "quality", "features", "training", "resuming",
-    "reproducing", "sampling", "exporting",
+    "reproducing", "sampling", "evaluation", "exporting",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from dcgan_exp import config, data
-from dcgan_exp.config import ConfigError, DataConfig
+from dcgan_exp.config import ConfigError, DataConfig, compose
 
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 needs_mnist = pytest.mark.skipif(not REAL_MNIST.is_file(), reason=f"the full MNIST is not at {REAL_MNIST}")
@@ -112,7 +112,7 @@ def idx_folder(folder, **arrays):
 
 
 def at(path, **others):
-    return DataConfig(path=str(path), **{"fallback": "mnist_5k", **others})
+    return DataConfig(path=str(path), **{"fallback": "mnist_5k", "held_out": 0.0, **others})
 
 
 def refused(configuration, *words):
@@ -377,7 +377,7 @@ def test_debians_folder_comes_before_the_network(tmp_path, arrays):
 
 def test_network_out_takes_the_fallback_with_a_warning():
     dataset = data.load(MNIST)
-    assert (dataset.name, dataset.images.shape) == ("mnist_5k", (5000, 28, 28, 1))
+    assert (dataset.name, dataset.images.shape) == ("mnist_5k", (4000, 28, 28, 1))
     assert dataset.fingerprint == data.load(DataConfig(name="mnist_5k")).fingerprint
     assert "mnist could not be downloaded" in dataset.warning
     assert "mnist_5k instead, 5,000 images" in dataset.warning
@@ -478,7 +478,7 @@ def test_a_server_that_trickles_does_not_hang(serve, monkeypatch):
 
 
 def test_mnist_5k_is_500_real_digits_of_each_class():
-    dataset = data.load(DataConfig(name="mnist_5k"))
+    dataset = data.load(DataConfig(name="mnist_5k", held_out=0.0))
     np.testing.assert_array_equal(np.bincount(dataset.labels), [500] * 10)
     assert dataset.images.shape == (5000, 28, 28, 1)
     assert dataset.test_images is None
@@ -528,3 +528,23 @@ def test_loading_imports_no_framework():
         "sys.exit(len({'tensorflow', 'keras', 'mlxtend', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# Held-out images ---------------------------------------------------------------------------------
+
+
+def test_a_set_without_test_images_keeps_a_share_of_each_class_apart():
+    whole = data.load(compose(["data=mnist_5k", "data.held_out=0"]).data)
+    held = data.load(compose(["data=mnist_5k"]).data)
+    assert (whole.test_images, whole.is_held_out, held.is_held_out) == (None, False, True)
+    assert (len(held.images), len(held.test_images)) == (4000, 1000)
+    assert set(np.bincount(held.test_labels)) <= {99, 100, 101}
+    together = np.concatenate([held.images, held.test_images]).reshape(5000, -1)
+    assert {row.tobytes() for row in together} == {row.tobytes() for row in whole.images.reshape(5000, -1)}
+    assert not {row.tobytes() for row in held.images} & {row.tobytes() for row in held.test_images}
+    assert held.fingerprint == data.fingerprint(held.images, held.labels)
+
+
+def test_a_set_with_test_images_is_left_whole(tmp_path, arrays):
+    dataset = data.load(at(npz(tmp_path / "own.npz", **arrays), held_out=0.5))
+    assert (len(dataset.images), dataset.is_held_out) == (len(arrays["x_train"]), False)

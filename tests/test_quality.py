@@ -11,12 +11,19 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from dcgan_exp import features, quality
-from dcgan_exp.data import Dataset
+from dcgan_exp.config import compose
+from dcgan_exp.data import Dataset, load
 
 
 @pytest.fixture(scope="module")
 def random() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """All 5,000 digits, none held out."""
+    return load(compose(["data=mnist_5k", "data.held_out=0"]).data)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_the_record_tells_where_the_numbers_come_from(finished_run: Path, digits
     assert record["status"] == "finished"
     assert record["iteration"] == 6
     assert record["data"]["fingerprint"] == digits.fingerprint
-    assert record["data"]["size"] == 5000
+    assert record["data"]["size"] == 4000
     assert record["versions"]["keras"] == keras.__version__
     assert set(record["final"]) >= {"d_loss", "g_loss", "d_accuracy"}
     assert record["threads"] == 1

@@ -1,0 +1,87 @@
+"""The verb that scores a run's generators again: the last, the best or that of each checkpoint."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from dcgan_exp import console, runs
+from dcgan_exp.verb_options import DONE, add_run, check_output, dataset_of, tell, whole_number, working
+
+
+def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    add_run(parser)
+    parser.add_argument(
+        "-n", "--count", type=whole_number(100, 1_000_000), metavar="N", help="samples; default the run's eval_samples"
+    )
+    parser.add_argument("-o", "--output", metavar="PATH", help="the scores as a file (.json) too")
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score generators with this project's yardstick, on the latents that the run's own scores come from."""
+    path = check_output(options.output, (".json",), options.force) if options.output else None
+    run = runs.read(options.run)
+    dataset = dataset_of(run)
+    with working(options, "loading TensorFlow"), console.native_noise_silenced():
+        from dcgan_exp import evaluation, quality, sampling
+        from dcgan_exp.config import from_mapping
+
+    config = from_mapping(run.config())
+    found: list[dict[str, Any]] = []
+    chosen = list(_checkpoints(run)) if options.checkpoint == "all" else [options.checkpoint]
+    generators = [sampling.load_generator(run, checkpoint, options.raw) for checkpoint in chosen]
+    with working(options, "measuring the real images"):
+        yardstick = quality.Yardstick(dataset)
+    if yardstick.facts["warning"]:
+        console.warn(yardstick.facts["warning"])
+    count = options.count or config.eval_samples
+    for generator in generators:
+        with working(options, f"scoring {generator.source}"):
+            scores = evaluation.score_generator(config, generator.pixels, yardstick, count)
+        found.append({"generator": generator.source, **scores})
+    facts = {**yardstick.facts, "samples": count, "sample_seed": config.sample_seed}
+    _show(found, facts)
+    if path is not None:
+        runs.write_whole(path, json.dumps({"yardstick": facts, "scores": found}, indent=2).encode())
+        tell(options, f"wrote {path}")
+    return DONE
+
+
+def _checkpoints(run: runs.Run) -> Iterator[str | None]:
+    """Each checkpoint in order, the best and what the run ended with."""
+    yield from (str(int(path.stem)) for path in reversed(runs.checkpoint_paths(run.folder)))
+    if runs.network_path(run.folder, "generator_best").exists():
+        yield "best"
+    if run.status == "finished":
+        yield None
+
+
+def _show(found: list[dict[str, Any]], facts: dict[str, object]) -> None:
+    """The scores as a table, the generators side by side; and what they depend on."""
+    from rich.table import Table
+
+    from dcgan_exp.tables import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    if len(found) == 1:  # few and long: names down the side
+        table.add_column("score")
+        table.add_column(printable(str(found[0]["generator"])), justify="right")
+        for name, value in found[0].items():
+            if name != "generator":
+                table.add_row(name, _number(value))
+    else:
+        for name in found[0]:
+            table.add_column(name.replace("_", " "), justify="left" if name == "generator" else "right")
+        for scores in found:
+            table.add_row(*(printable(v) if isinstance(v, str) else _number(v) for v in scores.values()))
+    console.console.print(table)
+    console.say(
+        f"{facts['samples']:,} samples against {facts['reference_images']:,} {facts['reference']};"
+        f" feature network {facts['network']}, SHA-256 {str(facts['sha256'])[:16]}"
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:.5g}"

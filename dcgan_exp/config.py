@@ -53,9 +53,18 @@ class DataConfig:
     path: str | None = None  # a file or folder of the user's; null = look in the usual places
     fallback: str | None = None  # the data set to take when the network is out; null = refuse
     image_size: int = limited(28, at_least=8, at_most=512)  # pixels, height and width
-    channels: int = limited(1, choices=(1, 3))  # 1 grey, 3 RGB
+    channels: int | None = limited(1, choices=(1, 3))  # 1 grey, 3 RGB; null = what the images are
+    crop: str = limited("center", choices=("center", "none"))  # to a square: cut off the edges, or squeeze
+    flip: bool = False  # show D half of the real images mirrored, left for right
+    on_bad_file: str = limited("skip", choices=("skip", "fail"))  # an image file that can't be read: tell and go on
     # The share of a set without test images that is not trained on, so that samples can be scored against it.
     held_out: float = limited(0.2, at_least=0.0, at_most=0.5)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image that is learnt, made and drawn, once `channels` is known."""
+        assert self.channels is not None
+        return self.image_size, self.image_size, self.channels
 
 
 @dataclass
@@ -355,7 +364,7 @@ OPTIMIZER_ARGUMENTS = {
     "sgd": ("momentum",),
 }
 NAMES: dict[str, tuple[str, ...]] = {
-    "data": ("mnist", "mnist_5k", "fashion_mnist"),
+    "data": ("mnist", "mnist_5k", "fashion_mnist", "cifar10", "image_folder", "npz"),
     "model": (),  # a model's name is its YAML file's; the builders read only its values
     "optimizer": tuple(OPTIMIZER_ARGUMENTS),
     "loss": ("non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),

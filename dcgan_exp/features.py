@@ -24,7 +24,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from dcgan_exp.config import ConfigError, compose
-from dcgan_exp.data import DATASETS, Dataset, Images, Labels, fit, load
+from dcgan_exp.data import DATASETS, Dataset, load
+from dcgan_exp.image_arrays import Images, Labels, fit
 from dcgan_exp.runs import whole_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"

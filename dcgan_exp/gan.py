@@ -14,8 +14,10 @@ from dcgan_exp.models import Architecture, build_discriminator, build_generator,
 from dcgan_exp.regularizers import REGULARIZERS
 
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
-BATCH, LATENTS, SAMPLES, MIXING, AUGMENT_REAL, AUGMENT_FAKE, AUGMENT_OWN = range(7)
+BATCH, LATENTS, SAMPLES, MIXING, AUGMENT_REAL, AUGMENT_FAKE, AUGMENT_OWN, FLIP = range(8)
 PURPOSES, STEPS = 16, 64  # room for more of them, and for the steps of D within an iteration
+
+IN_GRAPH_BYTES = 512 * 2**20  # of images that are copied into TensorFlow; more of them stay where they are
 
 MEASURES = ("d_loss_real", "d_loss_fake", "g_loss", "d_accuracy_real", "d_accuracy_fake")
 
@@ -52,12 +54,13 @@ OPTIMIZERS: dict[str, Callable[..., keras.Optimizer]] = {
 class GAN:
     """A generator and a discriminator in training.
 
-    `images` are the training images, uint8 of shape (n, height, width, channels).
+    `images` are the training images, uint8 of shape (n, *config.data.image_shape).
     """
 
     def __init__(self, config: Config, images: np.ndarray) -> None:
+        assert images.shape[1:] == config.data.image_shape
         self.config = config
-        self.images = tf.constant(images)
+        self.images = images if images.nbytes > IN_GRAPH_BYTES else tf.constant(images)
         self.loss = LOSSES[config.loss.name](config.loss.one_sided_label_smoothing)
         self.threshold = THRESHOLDS[config.loss.name]
         self.architecture = Architecture.of(config)
@@ -144,9 +147,24 @@ class GAN:
 
     def real_images(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
         """The batch of a step of D, drawn uniformly with replacement; float32 in [-1, 1]."""
-        seed, size = self._seed(BATCH, iteration, step), self.images.shape[0]
-        indices = tf.random.stateless_uniform([self.config.batch_size], seed, 0, size, tf.int32, alg="philox")
-        return tf.cast(tf.gather(self.images, indices), tf.float32) / 127.5 - 1.0
+        seed, count = self._seed(BATCH, iteration, step), self.images.shape[0]
+        indices = tf.random.stateless_uniform([self.config.batch_size], seed, 0, count, tf.int32, alg="philox")
+        images = self._flipped(self._chosen(indices), iteration, step)
+        return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+    def _chosen(self, indices: tf.Tensor) -> tf.Tensor:
+        if isinstance(self.images, tf.Tensor):
+            return tf.gather(self.images, indices)
+        # Read from where they are, a mapped file perhaps, by Python.
+        images = tf.numpy_function(self.images.__getitem__, [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, [self.config.batch_size, *self.images.shape[1:]])
+
+    def _flipped(self, images: tf.Tensor, iteration: tf.Tensor, step: int) -> tf.Tensor:
+        if not self.config.data.flip:
+            return images
+        seed, shape = self._seed(FLIP, iteration, step), [self.config.batch_size, 1, 1, 1]
+        is_flipped = tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32, alg="philox") == 1
+        return tf.where(is_flipped, tf.reverse(images, [2]), images)
 
     def latents(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
         """The latents of a step, N(0, 1), of shape (batch, latent_dim)."""

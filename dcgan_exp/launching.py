@@ -144,10 +144,15 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     check_hydra(plan.hydra)
     folder = Path(plan.hydra.sweep.dir).absolute()
     check_writable(folder, "hydra.sweep.dir")
+    warnings = set()
     for combination in plan.combinations:
         check_objective(combination.config)
         trackers.check_installed(combination.config.tracker)
-        load_data(combination.config.data)
+        dataset = load_data(combination.config.data)
+        combination.config.data.channels = dataset.images.shape[3]  # known from here on, to a resumed job too
+        warnings.add(dataset.warning)
+    for warning in sorted(filter(None, warnings)):
+        console.warn(warning)
     _load_data.cache_clear()
     sweep = sweeps.create(folder, plan)
     flags = [text for text in sys.argv[1:] if text not in overrides]

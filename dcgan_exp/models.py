@@ -120,7 +120,7 @@ class Architecture:
     @classmethod
     def of(cls, config: Config) -> "Architecture":
         """The architecture of an experiment."""
-        image_size, channels = config.data.image_size, config.data.channels
+        image_size, _, channels = config.data.image_shape
         return cls(config.model, config.latent_dim, image_size, channels, config.precision, config.seed)
 
 

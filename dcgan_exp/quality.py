@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcgan_exp.data import Dataset, Images
+from dcgan_exp.data import Dataset
 from dcgan_exp.features import FeatureNetwork, network_for
+from dcgan_exp.image_arrays import Images
 
 Floats = NDArray[np.float64]
 

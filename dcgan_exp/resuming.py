@@ -73,7 +73,7 @@ def _go_on(folder: Path, overrides: Sequence[str]) -> "training.Outcome":
         console.say(f"going on {place}: {folder}")
         recovery.cut_back(found)
         if found.is_config_damaged or to_dict(config) != to_dict(found.config):
-            write_config(folder, config)
+            runs.write_config(folder, config)
         recorder = _reopen(found, config, warnings)
         with runs.logging_to(folder) as log:
             for line in [f"going on {place}", *found.lines, *warnings]:
@@ -224,19 +224,11 @@ def _fill(folder: Path, found: Findings, config: Config, record: dict[str, Any])
     for iteration, path in runs.Run(found.folder, {}).samples().items():
         if iteration in checkpoint.grids and path not in found.damaged:
             shutil.copyfile(path, runs.sample_path(folder, iteration))
-    write_config(folder, config)
+    runs.write_config(folder, config)
     runs.write_whole(folder / runs.METRICS, checkpoint.metrics)
     forked = replace(checkpoint, config=to_dict(config), record=record, log_bytes=0)
     checkpoints.save(runs.checkpoint_path(folder, checkpoint.iteration), forked)
     runs.write_record(folder, record)
-
-
-def write_config(folder: Path, config: Config) -> None:
-    """config.yaml, as a run's process reads it."""
-    (folder / runs.CONFIG).parent.mkdir(exist_ok=True)
-    runs.write_whole(
-        folder / runs.CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True).encode()
-    )
 
 
 def _tell(lines: Sequence[str]) -> None:

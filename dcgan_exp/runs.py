@@ -85,6 +85,12 @@ class RunError(Exception):
 # Writing -----------------------------------------------------------------------------------------
 
 
+def write_config(folder: Path, config: Config) -> None:
+    """config.yaml, as a run's process reads it."""
+    (folder / CONFIG).parent.mkdir(exist_ok=True)
+    write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True).encode())
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash at any instant, sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -199,8 +205,7 @@ class Recorder:
             if is_taken(folder):
                 raise FileExistsError
             if not (folder / CONFIG).exists():  # before the folder is claimed: what is killed after that can be resumed
-                (folder / CONFIG).parent.mkdir(exist_ok=True)
-                write_whole(folder / CONFIG, yaml.safe_dump(to_dict(config), sort_keys=False).encode())
+                write_config(folder, config)
             recorder = cls(folder, {"name": config.name, "status": "running", "iteration": 0, **this_process()})
             with open(folder / RECORD, "xb", buffering=0) as file:
                 file.write(_encode(recorder.record))

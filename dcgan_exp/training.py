@@ -22,7 +22,7 @@ import tensorflow as tf
 from dcgan_exp import checkpoints, console, images, locks, runs, trackers
 from dcgan_exp.checkpoints import Checkpoint
 from dcgan_exp.config import Config, to_dict
-from dcgan_exp.data import Dataset
+from dcgan_exp.data import Dataset, settled
 from dcgan_exp.evaluation import Evaluation, best_part
 from dcgan_exp.gan import GAN
 
@@ -117,6 +117,9 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
     A full disk, a lost permission or a removed folder ends the run as failed; any other error is raised too.
     """
     configure_tensorflow(config)
+    if config.data.channels is None:
+        config = settled(config, dataset)
+        runs.write_config(recorder.folder, config)
     tracker = trackers.Tracker(config, recorder.folder)
     with runs.logging_to(recorder.folder):
         try:
@@ -158,6 +161,8 @@ def _train(
         threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan), best=evaluation.best
     )
     log.info("%s: %d images from %s", dataset.name, len(dataset.images), dataset.source)
+    for line in dataset.skipped:
+        log.warning("left out: %s", line)
     draw = Draw(gan, recorder)
     draw.curves()  # empty still; what drawing needs is loaded now and does not add to memory later
     if now.iteration % config.sample_interval == 0:

@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from cifar_files import write_cifar
 
-from dcgan_exp import config, data
+from dcgan_exp import array_files, config, data, downloads, image_arrays
 from dcgan_exp.config import ConfigError, DataConfig, compose
 
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
+REAL_CIFAR = REAL_MNIST.parent / "cifar10_5k"
 needs_mnist = pytest.mark.skipif(not REAL_MNIST.is_file(), reason=f"the full MNIST is not at {REAL_MNIST}")
 needs_fashion_mnist = pytest.mark.skipif(
     not data.DEBIAN_FASHION_MNIST.is_dir(), reason=f"Debian's Fashion-MNIST is not at {data.DEBIAN_FASHION_MNIST}"
@@ -37,7 +39,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
-    monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{closed_port()}/")
+    monkeypatch.setattr(downloads, "ORIGIN", f"http://127.0.0.1:{closed_port()}/")
     return tmp_path / "keras" / "datasets"
 
 
@@ -77,7 +79,7 @@ def serve(monkeypatch):
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(downloads, "ORIGIN", f"http://127.0.0.1:{server.server_port}/")
         servers.append(server)
         return asked
 
@@ -105,9 +107,9 @@ def idx(array):
 
 def idx_folder(folder, **arrays):
     folder.mkdir(parents=True, exist_ok=True)
-    for part, key in data.NPZ_KEYS.items():
+    for part, (key, *_) in array_files.NPZ_KEYS.items():
         if key in arrays:
-            (folder / data.IDX_FILES[part]).write_bytes(gzip.compress(idx(arrays[key])))
+            (folder / array_files.IDX_FILES[part]).write_bytes(gzip.compress(idx(arrays[key])))
     return folder
 
 
@@ -175,7 +177,7 @@ def test_keras_rgb_layout_with_a_column_of_labels(tmp_path, arrays):
     assert dataset.labels.shape == (20,)
 
 
-@pytest.mark.parametrize("name", list(data.DATASETS))
+@pytest.mark.parametrize("name", ["mnist", "mnist_5k", "fashion_mnist", "npz"])
 def test_a_given_path_never_falls_through(tmp_path, cache, arrays, name):
     npz(cache / "mnist.npz", **arrays)
     refused(at(tmp_path / "absent.npz", name=name), "data.path=", "absent.npz", "no such file", "x_train")
@@ -227,10 +229,10 @@ def test_an_npz_whose_header_declares_too_much(tmp_path):
 
 
 def test_a_member_larger_than_the_limit(tmp_path, monkeypatch, arrays):
-    monkeypatch.setattr(data, "ARRAY_BYTES", 1000)
+    monkeypatch.setattr(array_files, "ARRAY_BYTES", 1000)
     refused(at(npz(tmp_path / "own.npz", **arrays)), "more than 1000")
     folder = idx_folder(tmp_path / "idx", **arrays)
-    refused(at(folder), data.IDX_FILES["images"], "more than 1000")
+    refused(at(folder), array_files.IDX_FILES["images"], "more than 1000")
 
 
 @pytest.mark.parametrize(
@@ -246,12 +248,12 @@ def test_a_member_larger_than_the_limit(tmp_path, monkeypatch, arrays):
     ],
 )
 def test_damaged_idx_is_named(tmp_path, content, words):
-    (tmp_path / data.IDX_FILES["images"]).write_bytes(gzip.compress(content))
+    (tmp_path / array_files.IDX_FILES["images"]).write_bytes(gzip.compress(content))
     refused(at(tmp_path), words)
 
 
 def test_truncated_gzip_is_named(tmp_path, arrays):
-    path = idx_folder(tmp_path / "idx", **arrays) / data.IDX_FILES["labels"]
+    path = idx_folder(tmp_path / "idx", **arrays) / array_files.IDX_FILES["labels"]
     path.write_bytes(path.read_bytes()[:-9])
     refused(at(path.parent), str(path))
     path.write_bytes(b"not gzip")
@@ -288,58 +290,22 @@ def test_fingerprint_sees_one_pixel_one_label_and_the_shape(tmp_path, arrays):
     pixel[7, 3, 5, 0] ^= 1
     label[7] += 1
     prints = [
-        data.fingerprint(*pair)
+        image_arrays.fingerprint(*pair)
         for pair in ((images, labels), (pixel, labels), (images, label), (images.reshape(20, 14, 56, 1), labels))
     ]
     assert len(set(prints)) == 4
-    assert prints[0] == data.fingerprint(images.copy(), labels.copy())
+    assert prints[0] == image_arrays.fingerprint(images.copy(), labels.copy())
     assert prints[0] == data.load(at(npz(tmp_path / "own.npz", **arrays))).fingerprint
 
 
-# Sizes and channels ------------------------------------------------------------------------------
-
-
-def test_grey_to_rgb_repeats(arrays):
-    images = arrays["x_train"][..., None]
-    rgb = data.fit(images, 28, 3)
-    assert rgb.shape == (20, 28, 28, 3)
-    for channel in range(3):
-        np.testing.assert_array_equal(rgb[..., channel], images[..., 0])
-
-
-def test_rgb_to_grey_is_pillows_luma():
-    images = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 3), np.uint8)
-    weighted = images @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(data.fit(images, 9, 1)[..., 0] - weighted).max() <= 0.51
-
-
-@pytest.mark.parametrize(("size", "channels"), [(32, 1), (32, 3), (64, 1), (14, 1)])
-def test_resizing_gives_uint8_of_the_wanted_shape(arrays, size, channels):
-    images = arrays["x_train"] // 2 + 64  # so that no overshoot is clipped
-    fitted = data.fit(images[..., None], size, channels)
-    assert fitted.shape == (20, size, size, channels)
-    assert fitted.dtype == np.uint8
-    # Against Pillow's integer path, which rounds between its two passes too.
-    pillow = Image.fromarray(images[0]).resize((size, size), Image.Resampling.BICUBIC)
-    assert np.abs(fitted[0, ..., 0].astype(int) - np.asarray(pillow)).max() <= 1
-
-
-def test_shrinking_is_antialiased():
-    stripes = np.tile(np.array([0, 255], np.uint8), (1, 64, 32))[..., None]
-    assert np.abs(data.fit(stripes, 16, 1)[0, 2:-2, 2:-2].astype(int) - 127).max() <= 2
-
-
-def test_what_is_not_square_is_cut_not_stretched(arrays):
-    images = arrays["x_train"][..., None]
-    wide = np.pad(images, ((0, 0), (0, 0), (10, 10), (0, 0)))
-    np.testing.assert_array_equal(data.fit(wide, 28, 1), images)
+# Sizes ------------------------------------------------------------------------------------------
 
 
 def test_load_fits_the_test_images_too(tmp_path, arrays):
     dataset = data.load(at(npz(tmp_path / "own.npz", **arrays), image_size=32, channels=3))
     assert dataset.images.shape == (20, 32, 32, 3)
     assert dataset.test_images.shape == (5, 32, 32, 3)
-    assert dataset.fingerprint == data.fingerprint(dataset.images, dataset.labels)
+    assert dataset.fingerprint == image_arrays.fingerprint(dataset.images, dataset.labels)
 
 
 # Sources -----------------------------------------------------------------------------------------
@@ -393,7 +359,7 @@ def test_network_out_without_a_fallback_says_what_helps():
 
 
 def good_file(monkeypatch, name, content, held):
-    monkeypatch.setitem(data.DOWNLOADS, name, hashlib.sha256(held).hexdigest())
+    monkeypatch.setitem(downloads.DOWNLOADS, name, hashlib.sha256(held).hexdigest())
     return content
 
 
@@ -411,8 +377,8 @@ def test_download_is_checked_kept_and_not_repeated(tmp_path, cache, serve, monke
 
 def test_download_of_the_four_idx_files(cache, serve, monkeypatch, arrays):
     files = {}
-    for part, key in data.NPZ_KEYS.items():
-        held, name = idx(arrays[key]), data.IDX_FILES[part]
+    for part, (key, *_) in array_files.NPZ_KEYS.items():
+        held, name = idx(arrays[key]), array_files.IDX_FILES[part]
         files[name] = good_file(monkeypatch, f"fashion-mnist/{name}", gzip.compress(held), held)
     asked = serve(files)
     np.testing.assert_array_equal(data.load(FASHION).images[..., 0], arrays["x_train"])
@@ -438,18 +404,10 @@ def test_a_cache_that_cannot_be_written_only_costs_the_keeping(tmp_path, cache, 
     assert cache.parent.read_bytes() == b"a file where the cache should be"
 
 
-def test_keeping_never_replaces_a_file(cache):
-    cache.mkdir(parents=True)
-    (cache / "mnist.npz").write_bytes(b"theirs")
-    with pytest.raises(FileExistsError):
-        data._keep(b"ours", cache / "mnist.npz")
-    assert [(path.name, path.read_bytes()) for path in cache.iterdir()] == [("mnist.npz", b"theirs")]
-
-
 def test_a_server_that_never_answers_does_not_hang(monkeypatch):
-    monkeypatch.setattr(data, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as black_hole:
-        monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{black_hole.getsockname()[1]}/")
+        monkeypatch.setattr(downloads, "ORIGIN", f"http://127.0.0.1:{black_hole.getsockname()[1]}/")
         start = time.monotonic()
         dataset = data.load(MNIST)
         assert time.monotonic() - start < 3
@@ -457,14 +415,14 @@ def test_a_server_that_never_answers_does_not_hang(monkeypatch):
 
 
 def test_a_silent_connection_ends_by_itself(monkeypatch):
-    monkeypatch.setattr(data, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as black_hole:
-        monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{black_hole.getsockname()[1]}/")
+        monkeypatch.setattr(downloads, "ORIGIN", f"http://127.0.0.1:{black_hole.getsockname()[1]}/")
         assert "timed out" in data.load(MNIST).warning
 
 
 def test_a_server_that_trickles_does_not_hang(serve, monkeypatch):
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "DOWNLOAD_SECONDS", 0.5)
     stop = threading.Event()
     serve({"mnist.npz": (b"x" for _ in iter(lambda: stop.wait(0.05), True))})
     start = time.monotonic()
@@ -472,6 +430,65 @@ def test_a_server_that_trickles_does_not_hang(serve, monkeypatch):
     stop.set()
     assert time.monotonic() - start < 3
     assert "took more than 0.5 seconds" in dataset.warning
+
+
+# CIFAR-10, arrays and folders of the user's own ---------------------------------------------------
+
+
+def test_cifar10_comes_from_keras_cache_or_its_archive(tmp_path, cache):
+    folder = cache / "cifar-10-batches-py-target" / "cifar-10-batches-py"
+    expected = write_cifar(folder)
+    from_cache = data.load(DataConfig(name="cifar10", image_size=32, channels=3))
+    np.testing.assert_array_equal(from_cache.images, expected["images"])
+    np.testing.assert_array_equal(from_cache.labels, expected["labels"])
+    np.testing.assert_array_equal(from_cache.test_images, expected["test_images"])
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(folder, "cifar-10-batches-py")
+    for path in (folder, tmp_path / "cifar-10-python.tar.gz"):
+        assert data.load(at(path, name="cifar10", image_size=32, channels=3)).fingerprint == from_cache.fingerprint
+
+
+def test_cifar10_is_downloaded_into_keras_cache(tmp_path, cache, serve, monkeypatch):
+    write_cifar(tmp_path / "batches")
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        archive.add(tmp_path / "batches", "cifar-10-batches-py")
+    content = (tmp_path / "archive").read_bytes()
+    name = "cifar-10-batches-py-target_archive"  # where Keras looks for it
+    monkeypatch.setitem(downloads.DOWNLOADS, name, hashlib.sha256(content).hexdigest())
+    asked = serve({"cifar.tar.gz": content})
+    monkeypatch.setattr(downloads, "CIFAR10_ORIGIN", downloads.ORIGIN + "cifar.tar.gz")
+    for _ in range(2):
+        assert len(data.load(DataConfig(name="cifar10", image_size=32, channels=3)).images) == 15
+    assert (cache / name).read_bytes() == content
+    assert asked == ["/cifar.tar.gz"]
+
+
+def test_cifar10_without_a_network_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(downloads, "CIFAR10_ORIGIN", downloads.ORIGIN)
+    refused(DataConfig(name="cifar10", image_size=32, channels=3), "could not be downloaded", "data.path=")
+
+
+@pytest.mark.skipif(not REAL_CIFAR.is_dir(), reason=f"CIFAR-10's images are not at {REAL_CIFAR}")
+def test_cifar10_takes_a_folder_of_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("cifar10", "image_folder"):
+        dataset = data.load(at(REAL_CIFAR, name=name, image_size=32, channels=3))
+        assert (dataset.name, dataset.images.shape, dataset.warning) == (name, (5000, 32, 32, 3), None)
+        np.testing.assert_array_equal(np.bincount(dataset.labels), [500] * 10)
+
+
+def test_an_array_file_is_mapped_and_gives_its_channels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 3), np.uint8)
+    np.save(tmp_path / "own.npy", images)
+    dataset = data.load(at(tmp_path / "own.npy", name="npz", channels=None))
+    np.testing.assert_array_equal(dataset.images, images)
+    assert not dataset.images.flags.owndata
+    assert data.settled(config.Config(), dataset).data.image_shape == (28, 28, 3)
+
+
+@pytest.mark.parametrize("name", ["npz", "image_folder"])
+def test_own_data_need_a_path(name):
+    refused(DataConfig(name=name), "data.path=null")
 
 
 # Real data ---------------------------------------------------------------------------------------
@@ -507,9 +524,9 @@ def test_debians_fashion_mnist_holds_what_a_download_must(monkeypatch):
     dataset = data.load(at(data.DEBIAN_FASHION_MNIST, name="fashion_mnist"))
     assert dataset.images.shape == (60000, 28, 28, 1)
     np.testing.assert_array_equal(np.bincount(dataset.labels), [6000] * 10)
-    for file in data.IDX_FILES.values():
+    for file in array_files.IDX_FILES.values():
         content = (data.DEBIAN_FASHION_MNIST / file).read_bytes()
-        assert data._digest(content, compressed=True) == data.DOWNLOADS[f"fashion-mnist/{file}"]
+        assert downloads._digest(content, compressed=True) == downloads.DOWNLOADS[f"fashion-mnist/{file}"]
 
 
 # Names and imports -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The compiled step against Keras' own train_on_batch, and what it promises of weights and random numbers."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from dcgan_exp import config as config_module
+from dcgan_exp import gan as gan_module
 from dcgan_exp.config import Config, compose
 from dcgan_exp.gan import GAN, OPTIMIZERS, UPDATES
 
@@ -158,6 +160,33 @@ def test_batches_are_uniform_draws_with_replacement(small_config: Make) -> None:
     assert counts.min() > 60  # 100 expected; five standard deviations are 50
     assert counts.max() < 150
     assert any(len(set(batch)) < 64 for batch in drawn)
+
+
+@pytest.mark.parametrize("flip", ["false", "true"])
+def test_a_mapped_file_gives_the_bits_of_an_array(
+    small_config: Make, small_images: np.ndarray, flip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "images.npy", small_images)
+    config = small_config(f"data.flip={flip}", "update=shared", "update.discriminator_steps=2")
+    array = GAN(config, small_images)
+    monkeypatch.setattr(gan_module, "IN_GRAPH_BYTES", 0)
+    mapped = GAN(config, np.load(tmp_path / "images.npy", mmap_mode="r"))
+    assert isinstance(mapped.images, np.memmap)
+    assert array.train(0, 5) == mapped.train(0, 5)
+    assert all(np.array_equal(a, b) for a, b in zip(weights(array), weights(mapped), strict=True))
+
+
+def test_half_of_the_images_are_mirrored_where_asked(small_config: Make) -> None:
+    markers = np.zeros((64, 28, 28, 1), np.uint8)
+    markers[:, :, 0] = np.arange(1, 65)[:, None, None]  # in the leftmost column
+    plain, flipped = (GAN(small_config("batch_size=64", f"data.flip={flip}"), markers) for flip in ("false", "true"))
+    mirrored = []
+    for i in range(20):
+        one, other = (np.rint((gan.real_images(tf.constant(i, tf.int64)) + 1) * 127.5) for gan in (plain, flipped))
+        turned = other[:, 0, 0, 0] == 0
+        np.testing.assert_array_equal(np.where(turned[:, None, None, None], one[:, :, ::-1], one), other)
+        mirrored.extend(turned)
+    assert 0.45 < np.mean(mirrored) < 0.55  # of 1,280
 
 
 def test_latents_are_standard_normal_and_differ_by_iteration(small_config: Make, small_images: np.ndarray) -> None:

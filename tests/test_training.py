@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -54,6 +55,15 @@ def test_the_rows_are_what_the_step_measured(finished_run: Path, small_config: M
         measures, _ = gan.train(iteration - 2, 2)
         for key, value in measures.items():
             assert metrics[key][position] == pytest.approx(value, abs=1e-5)
+
+
+def test_channels_that_were_left_to_the_images_are_written_down(
+    small_config: Make, digits: Dataset, tmp_path: Path
+) -> None:
+    dataset = replace(digits, skipped=["bad.png: it is no PNG"])
+    assert train(small_config("data.channels=null"), dataset, tmp_path / "run").status == "finished"
+    assert runs.read(tmp_path / "run").config()["data"]["channels"] == 1
+    assert "left out: bad.png: it is no PNG" in (tmp_path / "run" / runs.LOG).read_text()
 
 
 def test_the_record_tells_where_the_numbers_come_from(finished_run: Path, digits: Dataset) -> None:

@@ -1,0 +1,404 @@
+"""Folders of image files as one array, decoded once.
+
+All the images below a folder are decoded, by as many processes as there are cores, into a file of the user's cache
+folder, from which they are mapped into memory: a folder larger than memory can be learnt, and all runs share one
+copy. The cache may be deleted at any time. The folder itself is only ever read.
+
+Links are followed, wherever they lead; a folder that is reached twice is read once, at the path that sorts first.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+import PIL
+
+from dcgan_exp import console, decoding
+from dcgan_exp.config import ConfigError, DataConfig
+from dcgan_exp.decoding import SUFFIXES, Block, Settings
+from dcgan_exp.image_arrays import Images, Labels, fingerprint
+
+RECIPE = 1  # part of a cache entry's name: a change of the decoding makes the old ones unused
+BLOCK = 64  # files that a worker decodes at a time
+AHEAD = 4  # blocks a worker that may wait for an earlier one
+SHOWN = 5  # unreadable files in the one line that tells of them
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """What a folder holds."""
+
+    images: Images  # (n, size, size, channels), mapped from the cache; in the order of the paths' bytes
+    labels: Labels | None  # (n,) the position of the class folder among the sorted ones; null of a flat folder
+    fingerprint: str  # of images and labels
+    skipped: list[str]  # a line for each file that could not be read
+    warning: str | None  # one line, where something was skipped or changed
+
+
+def read(path: Path, config: DataConfig) -> ImageFolder:
+    """All images at and below a folder. Raises ConfigError."""
+    if not os.path.isdir(path):
+        raise ConfigError("data.path", shown(str(path)), "there is no such folder")
+    settings = Settings(config.image_size, config.channels, config.crop)
+    listing = walk(path)
+    if len(listing.files) < 2:
+        found = "only one image" if listing.files else "no image"
+        others = f", but {_told(listing.refused)}" if listing.refused else ""
+        kinds = f"at least 2 files that end in {', '.join(SUFFIXES)} are needed"
+        raise ConfigError("data.path", shown(str(path)), f"there is {found} in it{others}; {kinds}")
+    entry = cache_folder() / _key(listing, settings)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(entry):
+            folder = _open(entry, path) or _fill(entry, path, listing, settings)
+    except OSError as error:
+        needed = len(listing.files) * settings.size**2 * (settings.channels or 3) / 1e6
+        raise ConfigError(
+            "data.path", shown(str(path)),
+            f"its images, at most {needed:,.0f} MB once decoded, can't be kept in {entry.parent} "
+            f"({decoding.reason(error)}): make room, or set XDG_CACHE_HOME to another folder",
+        ) from error  # fmt: skip
+    if folder.skipped and config.on_bad_file == "fail":
+        raise ConfigError("data.on_bad_file", "fail", f"{_told_lines(folder.skipped)}; skip leaves them out")
+    return folder
+
+
+def shown(path: str) -> str:
+    """A path on one line, whatever bytes it is made of."""
+    readable = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable)
+
+
+# Walk --------------------------------------------------------------------------------------------
+
+
+class File(NamedTuple):
+    """A file that may hold an image."""
+
+    path: str  # relative to the folder
+    identity: tuple[int, ...]  # changes with the content
+
+    @property
+    def top_folder(self) -> str:
+        """The folder at the top that it lies in; empty where it lies at the top itself."""
+        top, _, rest = self.path.partition(os.sep)
+        return top if rest else ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies below a folder, in the order of the paths' bytes."""
+
+    files: list[File]
+    folders: list[File]
+    refused: dict[str, str]  # path -> why it can't be read
+
+
+def walk(root: Path) -> Listing:
+    """Every file below a folder that is named like an image. Names that begin with a dot are left out."""
+    files: list[File] = []
+    folders: list[File] = []
+    refused: dict[str, str] = {}
+    seen: set[tuple[int, int]] = set()
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(root / folder)
+            if (status.st_dev, status.st_ino) in seen:  # a second link to it, or a circle of links
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders.append(File(folder, _identity(status)))
+            with os.scandir(root / folder) as entries:
+                found = sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True)
+        except OSError as error:
+            refused[folder] = decoding.reason(error)
+            continue
+        prefix = folder + os.sep if folder else ""
+        for entry in found:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    waiting.append(prefix + name)
+                elif name.lower().endswith(SUFFIXES):
+                    files.append(File(prefix + name, _identity(entry.stat())))
+            except OSError as error:
+                refused[prefix + name] = decoding.reason(error)
+    return Listing(sorted(files, key=lambda file: os.fsencode(file.path)), folders, refused)
+
+
+def changes(listing: Listing, root: Path) -> int:
+    """How many of the files and folders that were listed have changed since; in a folder, what it holds by name."""
+    base = os.path.join(root, "")
+    return sum(_identity_now(base + file.path) != file.identity for file in (*listing.folders, *listing.files))
+
+
+def _identity_now(path: str) -> tuple[int, ...] | None:
+    try:
+        return _identity(os.stat(path))
+    except OSError:
+        return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    # The time of the last change of the file's own record can't be set back, unlike that of its content.
+    return (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _classes(files: Sequence[File]) -> list[str]:
+    """The names of the class folders; none where they are fewer than two, or files lie beside them."""
+    names = list(dict.fromkeys(file.top_folder for file in files))
+    return names if len(names) > 1 and "" not in names else []
+
+
+# Cache -------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where this user's decoded images lie."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache").expanduser(), "dcgan-exp", "images")
+
+
+def _key(listing: Listing, settings: Settings) -> str:
+    digest = hashlib.sha256(json.dumps([RECIPE, PIL.__version__, asdict(settings), listing.refused]).encode())
+    for file in listing.files:
+        digest.update(os.fsencode(file.path) + b"\0" + repr(file.identity).encode())
+    return digest.hexdigest()[:32]
+
+
+@contextmanager
+def _locked(entry: Path) -> Iterator[None]:
+    """One process at a time decodes into an entry; the others wait for it."""
+    with open(entry.with_suffix(".lock"), "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.say("another process is decoding the same images: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _open(entry: Path, path: Path) -> ImageFolder | None:
+    """What was decoded before; null where that is not there, or damaged."""
+    try:
+        facts = json.loads((entry / "facts.json").read_bytes())
+        if (entry / "images.raw").stat().st_size != math.prod(facts["shape"]):
+            return None
+        images = np.memmap(entry / "images.raw", np.uint8, "r", shape=tuple(facts["shape"]))
+        labels = np.load(entry / "labels.npy", allow_pickle=False) if facts["classes"] else None
+        return ImageFolder(images, labels, facts["fingerprint"], facts["skipped"], _warning(path, facts))
+    except Exception:  # absent; or damaged, which makes the parsers stumble in many ways
+        return None
+
+
+def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> ImageFolder:
+    """Decode into an entry that appears whole or not at all. Raises OSError and ConfigError."""
+    part = entry.with_suffix(".part")
+    for remains in (part, entry):  # of a process that was killed; of what was damaged
+        shutil.rmtree(remains, ignore_errors=True)
+    if shutil.disk_usage(entry.parent).free < len(listing.files) * settings.size**2 * (settings.channels or 1):
+        raise OSError("the disk is too full")
+    part.mkdir()
+    try:
+        refused = dict(listing.refused)
+        shape = _decode(part / "images.raw", path, listing.files, settings, refused)
+        if shape[0] < 2:
+            raise ConfigError("data.path", shown(str(path)), f"fewer than 2 images can be read: {_told(refused)}")
+        taken = [file for file in listing.files if file.path not in refused]
+        classes = _classes(taken)
+        labels = np.array([classes.index(file.top_folder) for file in taken], np.int64) if classes else None
+        if labels is not None:
+            np.save(part / "labels.npy", labels)
+        facts = {
+            "folder": str(path.absolute()),
+            "shape": shape,
+            "classes": classes,
+            "skipped": [f"{shown(file)}: {why}" for file, why in refused.items()],
+            "fingerprint": fingerprint(np.memmap(part / "images.raw", np.uint8, "r", shape=shape), labels),
+            "changed": changes(listing, path),
+        }
+        (part / "facts.json").write_text(json.dumps(facts))
+        _settle(part)
+        part.rename(entry)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    folder = _open(entry, path)
+    if folder is None:
+        raise OSError(f"{entry} was removed or changed while it was made")
+    return folder
+
+
+def _decode(
+    target: Path, root: Path, files: Sequence[File], settings: Settings, refused: dict[str, str]
+) -> tuple[int, ...]:
+    """Write the pixels of all files that can be read, and tell of the others. Returns the shape of the array."""
+    count, channels = 0, settings.channels or 1
+    console.say(f"decoding {len(files):,} images of {shown(str(root))}, once")
+    with console.progress("decoding", len(files)) as advance, open(target, "w+b", buffering=0) as file:
+        done = 0
+        for block in decode(root, [file.path for file in files], settings):
+            images = block.images
+            if len(images) and images.shape[3] > channels:  # the first that is not grey
+                channels = images.shape[3]
+                _widen(file, channels)
+            if len(images):
+                _write(file, np.repeat(images, channels, axis=3) if images.shape[3] < channels else images)
+            refused.update({files[done + index].path: why for index, why in block.refused.items()})
+            count += len(images)
+            done += len(block.taken) + len(block.refused)
+            advance(done)
+    return count, settings.size, settings.size, channels
+
+
+def _write(file: BinaryIO, images: Images) -> None:
+    content = memoryview(np.ascontiguousarray(images).reshape(-1).data)
+    while content:
+        content = content[file.write(content) :]
+
+
+def _widen(file: BinaryIO, channels: int) -> None:
+    """Repeat every byte of a file, from its end to its start."""
+    step = 2**20
+    for start in reversed(range(0, file.tell(), step)):
+        file.seek(start)
+        values = np.frombuffer(file.read(step), np.uint8).repeat(channels)
+        file.seek(start * channels)
+        _write(file, values)
+    file.seek(0, os.SEEK_END)
+
+
+def _settle(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _warning(path: Path, facts: dict[str, Any]) -> str | None:
+    told = []
+    if facts["skipped"]:
+        told.append(_told_lines(facts["skipped"]))
+    if facts["changed"]:
+        told.append(f"{facts['changed']:,} files or folders changed while they were read")
+    return f"{shown(str(path))}: {'; '.join(told)}" if told else None
+
+
+def _told(refused: dict[str, str]) -> str:
+    return _told_lines([f"{shown(path) or '.'}: {why}" for path, why in refused.items()])
+
+
+def _told_lines(lines: Sequence[str]) -> str:
+    more = f" and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
+    return f"{len(lines):,} can't be read and are left out ({'; '.join(lines[:SHOWN])}{more})"
+
+
+# Decode ------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process that decodes; it is started when it is needed, and anew after a file has crashed it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def decode(self, paths: Sequence[str], settings: Settings) -> Block:
+        """Raises EOFError where the process was killed over it."""
+        process = self._process = self._process or self._started()
+        try:
+            decoding.ask(cast(BinaryIO, process.stdin), paths, settings)
+            return decoding.answer(cast(BinaryIO, process.stdout))
+        except (OSError, EOFError) as error:
+            code = process.wait()
+            self.close()
+            if code > 0:  # the fault is not a file's
+                raise RuntimeError(f"a process that decodes ended with exit code {code}") from error
+            raise EOFError from error
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        search_path = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.Popen(  # noqa: S603  this very Python
+            [sys.executable, "-P", "-m", decoding.__name__],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search_path},
+            start_new_session=True,  # Ctrl-C reaches it only through this process
+        )  # fmt: skip
+
+    def kill(self) -> None:
+        """End the process at once; a thread that waits for its answer gets an EOFError."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process and wait for its end."""
+        self.kill()
+        if self._process is not None:
+            self._process.communicate()
+        self._process = None
+
+
+def decode(root: Path, paths: Sequence[str], settings: Settings) -> Iterator[Block]:
+    """The files below a root, block by block and in their order, by as many processes as there are cores."""
+    base = os.path.join(root, "")
+    blocks = [[base + path for path in paths[start : start + BLOCK]] for start in range(0, len(paths), BLOCK)]
+    workers = [Worker() for _ in range(min(len(os.sched_getaffinity(0)), len(blocks)))]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+    is_over = threading.Event()
+
+    def work(block: Sequence[str]) -> list[Block]:
+        worker = idle.get()
+        try:
+            return _decode_surely(worker, block, settings, is_over)
+        finally:
+            idle.put(worker)
+
+    pending: deque[Future[list[Block]]] = deque()
+    executor = ThreadPoolExecutor(len(workers), thread_name_prefix="decoding")
+    try:
+        for block in blocks:
+            pending.append(executor.submit(work, block))
+            if len(pending) > AHEAD * len(workers):
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        is_over.set()
+        for worker in workers:
+            worker.kill()
+        executor.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()
+
+
+def _decode_surely(worker: Worker, paths: Sequence[str], settings: Settings, is_over: threading.Event) -> list[Block]:
+    """One block, or one for each of the files where one of them crashes the decoder."""
+    try:
+        return [worker.decode(paths, settings)]
+    except EOFError:
+        if is_over.is_set():
+            raise
+    if len(paths) == 1:
+        none = np.empty((0, settings.size, settings.size, settings.channels or 1), np.uint8)
+        return [Block(none, [], {0: "it crashes the decoder"})]
+    return [block for path in paths for block in _decode_surely(worker, [path], settings, is_over)]

@@ -67,7 +67,7 @@ def make_run(
     lines = [",".join([*runs.COLUMNS, *(key for key in row(10) if key not in runs.COLUMNS)])]
     for iteration in range(10, 10 * rows + 1, 10):
         measured = {"iteration": iteration, "images_seen": 8 * iteration, "seconds": iteration / 7, **row(iteration)}
-        lines.append(",".join(str(measured[key]) for key in lines[0].split(",")))
+        lines.append(",".join(str(measured.get(key, "")) for key in lines[0].split(",")))
     (folder / runs.METRICS).write_text("\n".join(lines) + "\n")
     last = row(10 * rows)
     recorder.close("finished" if status == "killed" else status, reason, final=last, iteration=10 * rows, seconds=9.5,

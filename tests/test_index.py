@@ -70,7 +70,8 @@ def test_what_changed_is_read_again(tmp_path: Path) -> None:
     age(folder)
     index.read_all([tmp_path])
     with open(folder / runs.METRICS, "a") as file:
-        file.write("40,320,0.1,0.2,50,50,50,9\n")
+        values = {"iteration": "40", "images_seen": "320", "d_loss": "0.1", "g_loss": "0.2", "seconds": "9"}
+        file.write(",".join(values.get(column, "") for column in runs.COLUMNS) + "\n")
     assert index.read_all([tmp_path])[0][0].best["d_loss"] == (0.1, 40)
 
 

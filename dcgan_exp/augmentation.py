@@ -5,6 +5,8 @@ The same transformations meet real and generated images, and gradients pass thro
 
 import tensorflow as tf
 
+from dcgan_exp import replicas
+
 ADAPTIVE_TARGET = 0.6  # the mean sign of D's logits on real images (Karras et al. 2020, section 3.1)
 ADAPTIVE_STEP = 1e-3  # change of the probability in an iteration
 
@@ -16,10 +18,10 @@ def augmented(images: tf.Tensor, seed: tf.Tensor, probability: tf.Tensor | float
     `probability`: the fraction of images that is changed. Zhao et al. 2020, section 3.2.
     """
     seeds = tf.unstack(tf.random.split(seed, 7, alg="philox"))
-    batch = tf.shape(images)[0]
+    shape = [tf.shape(images)[0] * replicas.count(), 1, 1, 1]
 
     def uniform(index: int, low: float, high: float) -> tf.Tensor:
-        return tf.random.stateless_uniform([batch, 1, 1, 1], seeds[index], low, high, alg="philox")
+        return replicas.own_part(tf.random.stateless_uniform(shape, seeds[index], low, high, alg="philox"))
 
     changed = images + uniform(0, -0.5, 0.5)
     mean = tf.reduce_mean(changed, axis=[1, 2, 3], keepdims=True)
@@ -51,7 +53,7 @@ def cutout(size: int, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 def adapted(probability: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
     """ADA's next probability: up while D overfits to the real images, else down (Karras et al. 2020, section 3.1)."""
-    overfitting = tf.reduce_mean(tf.sign(real_logits))
+    overfitting = replicas.mean(tf.reduce_mean(tf.sign(real_logits)))
     return tf.clip_by_value(probability + tf.sign(overfitting - ADAPTIVE_TARGET) * ADAPTIVE_STEP, 0.0, 1.0)
 
 

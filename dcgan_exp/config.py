@@ -200,6 +200,10 @@ class Config:
     latent_dim: int = limited(100, at_least=1, at_most=65536)
     precision: str = limited("float32", choices=PRECISIONS)
     threads: int = limited(0, at_least=0, at_most=1024)  # processor threads; 0 = all cores
+    devices: str = "auto"  # auto, cpu, gpu, or how many; see devices.py
+    workers: str = limited("tf_config", choices=("tf_config", "slurm"))  # who says which processes train together
+    xla: bool | None = None  # null = on a single GPU
+    batch_normalization: str = limited("synchronized", choices=("synchronized", "per_replica"))
     job_timeout: float | None = limited(None, above=0.0)  # seconds that a job of a sweep may take; null = no limit
     # What a sweep sorts by and minimises: a metric's last value, or best.METRIC; null = see `objective_of`.
     objective: str | None = None
@@ -305,6 +309,7 @@ def check(config: Config) -> None:
         _check_choice("data", config.data.fallback, "data.fallback")
     _check_optimizer(config.optimizer)
     _check_update(config)
+    _check_devices(config)
     base_size(config)
     layer_plan("discriminator", config.model.discriminator, config.data.image_size)
 
@@ -408,6 +413,14 @@ def _check_update(config: Config) -> None:
         raise ConfigError(
             "update.discriminator_steps", config.update.discriminator_steps, "update=book takes 1: add update=shared"
         )
+
+
+def _check_devices(config: Config) -> None:
+    """As far as it does not depend on the machine."""
+    if config.devices not in ("auto", "cpu", "gpu") and not re.fullmatch(r"[1-9][0-9]{0,3}", config.devices):
+        raise ConfigError("devices", config.devices, "choose from auto, cpu, gpu, or give how many (1, 2, ...)")
+    if config.xla and config.devices == "cpu":
+        raise ConfigError("xla", "true", "on a processor it makes an iteration many times slower: give null or false")
 
 
 # Shapes ------------------------------------------------------------------------------------------

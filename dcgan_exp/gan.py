@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgan_exp import replicas
 from dcgan_exp.augmentation import adapted, augmented
 from dcgan_exp.config import Config, ScheduleConfig, optimizer_arguments
 from dcgan_exp.losses import LOSSES, THRESHOLDS, Loss, PairLoss, discriminator_losses
@@ -132,9 +133,7 @@ class GAN:
 
         def one_iteration(done: tf.Tensor, _: tf.Tensor, failed_at: tf.Tensor) -> tuple[tf.Tensor, ...]:
             now = done + 1
-            self._schedule(now)
-            values = self.update(self, now)
-            self._average(now)
+            values = self.iterate(now)
             return now, values, tf.where(tf.reduce_all(tf.math.is_finite(values)), failed_at, now)
 
         _, values, failed_at = tf.while_loop(
@@ -145,11 +144,21 @@ class GAN:
         )
         return values, failed_at
 
+    def iterate(self, iteration: tf.Tensor) -> tf.Tensor:
+        """One iteration. Returns the values of MEASURES."""
+        self._schedule(iteration)
+        values = self.update(self, iteration)
+        self._average(iteration)
+        return replicas.mean(values)
+
     def real_images(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
-        """The batch of a step of D, drawn uniformly with replacement; float32 in [-1, 1]."""
+        """The batch of a step of D, drawn uniformly with replacement; float32 in [-1, 1].
+
+        Here as for all that is drawn: of several replicas, each gets its part.
+        """
         seed, count = self._seed(BATCH, iteration, step), self.images.shape[0]
         indices = tf.random.stateless_uniform([self.config.batch_size], seed, 0, count, tf.int32, alg="philox")
-        images = self._flipped(self._chosen(indices), iteration, step)
+        images = self._flipped(self._chosen(replicas.own_part(indices)), iteration, step)
         return tf.cast(images, tf.float32) / 127.5 - 1.0
 
     def _chosen(self, indices: tf.Tensor) -> tf.Tensor:
@@ -157,19 +166,20 @@ class GAN:
             return tf.gather(self.images, indices)
         # Read from where they are, a mapped file perhaps, by Python.
         images = tf.numpy_function(self.images.__getitem__, [indices], tf.uint8, stateful=False)
-        return tf.ensure_shape(images, [self.config.batch_size, *self.images.shape[1:]])
+        return tf.ensure_shape(images, [self.config.batch_size // replicas.count(), *self.images.shape[1:]])
 
     def _flipped(self, images: tf.Tensor, iteration: tf.Tensor, step: int) -> tf.Tensor:
         if not self.config.data.flip:
             return images
         seed, shape = self._seed(FLIP, iteration, step), [self.config.batch_size, 1, 1, 1]
-        is_flipped = tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32, alg="philox") == 1
+        is_flipped = replicas.own_part(tf.random.stateless_uniform(shape, seed, 0, 2, tf.int32, alg="philox") == 1)
         return tf.where(is_flipped, tf.reverse(images, [2]), images)
 
     def latents(self, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
         """The latents of a step, N(0, 1), of shape (batch, latent_dim)."""
         shape = [self.config.batch_size, self.config.latent_dim]
-        return tf.random.stateless_normal(shape, self._seed(LATENTS, iteration, step), alg="philox")
+        seed = self._seed(LATENTS, iteration, step)
+        return replicas.own_part(tf.random.stateless_normal(shape, seed, alg="philox"))
 
     def judge(self, images: tf.Tensor, purpose: int, iteration: tf.Tensor, step: int = 0) -> tf.Tensor:
         """D's logits of a batch in training mode, augmented where the experiment says so."""
@@ -183,7 +193,8 @@ class GAN:
         if self.regularizer is None:
             return 0.0
         seed = self._seed(MIXING, iteration, step)
-        mixing = tf.random.stateless_uniform([self.config.batch_size, 1, 1, 1], seed, alg="philox")
+        shape = [self.config.batch_size, 1, 1, 1]
+        mixing = replicas.own_part(tf.random.stateless_uniform(shape, seed, alg="philox"))
         return self.config.regularizer.weight * self.regularizer(self.discriminator, real, generated, mixing)
 
     def adapt(self, real_logits: tf.Tensor) -> None:
@@ -257,7 +268,10 @@ class GAN:
         """One optimizer step of one network along a loss that the tape has recorded."""
         optimizer: keras.Optimizer = getattr(self, f"{network}_optimizer")
         variables = getattr(self, network).trainable_variables
-        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        # Losses are means over equal parts of the batch: the mean of their gradients is the whole batch's gradient.
+        gradients = replicas.mean(tape.gradient(loss, [v.value for v in variables]))
+        with replicas.alone():
+            optimizer.apply(gradients, variables)
 
     def accuracy(self, logits: tf.Tensor, real: bool) -> tf.Tensor:
         """The fraction of images that D judges rightly."""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dcgan_exp import replicas
 from dcgan_exp.config import Config, ModelConfig, layer_plan
 
 LEAST_CHANNELS = 16  # of the larger images: for fewer the library's weight gradient is the faster one
@@ -18,13 +19,18 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     For training only; a saved network holds the stock layer (see `stock_copy`). Statistics stay float32 in
     mixed precision, as in Keras.
+
+    `across_replicas`: whether several replicas normalise by the statistics of the whole batch, or each by its part's.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, across_replicas: bool = True, **arguments: Any) -> None:
         super().__init__(autocast=False, **arguments)
+        self.across_replicas = across_replicas
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """(batch, height, width, channels) -> the same shape and type."""
+        if training and self.across_replicas and replicas.count() > 1:
+            return self._across_replicas(inputs)
         statistics = {} if training else {"mean": self.moving_mean.value, "variance": self.moving_variance.value}
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon, is_training=training, **statistics
@@ -33,9 +39,36 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             # The kernel returns the unbiased variance; Keras' moving variance averages the biased one.
             count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
             variance *= (count - 1.0) / count
-            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                average.assign_sub((average.value - value) * (1.0 - self.momentum))
+            self._average(replicas.mean([mean, variance]))
         return outputs
+
+    def _across_replicas(self, inputs: tf.Tensor) -> tf.Tensor:
+        # The fused kernel knows its own part of the batch only.
+        values = tf.cast(inputs, tf.float32)
+        moments = [tf.reduce_mean(values, [0, 1, 2]), tf.reduce_mean(tf.square(values), [0, 1, 2])]
+        mean, mean_square = tf.unstack(replicas.mean(tf.stack(moments)))
+        variance = tf.maximum(mean_square - tf.square(mean), 0.0)
+        self._average([mean, variance])
+        outputs = tf.nn.batch_normalization(
+            values, mean, variance, self.beta.value, self.gamma.value, self.epsilon
+        )
+        return tf.cast(outputs, inputs.dtype)
+
+    def _average(self, moments: list[tf.Tensor]) -> None:
+        for average, value in zip((self.moving_mean, self.moving_variance), moments, strict=True):
+            average.assign_sub((average.value - value) * (1.0 - self.momentum))
+
+
+class PartialDropout(keras.layers.Dropout):
+    """Keras' layer, in which each of several replicas takes its part of the whole batch's mask."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Any shape whose first axis is the batch -> the same shape and type."""
+        if not training or replicas.count() == 1:
+            return super().call(inputs, training)
+        shape = [tf.shape(inputs)[0] * replicas.count(), *inputs.shape[1:]]
+        mask = keras.random.dropout(tf.ones(shape, inputs.dtype), self.rate, seed=self.seed_generator)
+        return inputs * replicas.own_part(mask)
 
 
 class FastConv2DTranspose(keras.layers.Conv2DTranspose):
@@ -116,12 +149,16 @@ class Architecture:
     channels: int
     precision: str = "float32"
     seed: int = 0
+    batch_normalization: str = "synchronized"  # over replicas, or "per_replica"
 
     @classmethod
     def of(cls, config: Config) -> "Architecture":
         """The architecture of an experiment."""
         image_size, _, channels = config.data.image_shape
-        return cls(config.model, config.latent_dim, image_size, channels, config.precision, config.seed)
+        return cls(
+            config.model, config.latent_dim, image_size, channels, config.precision, config.seed,
+            config.batch_normalization,
+        )  # fmt: skip
 
 
 class Layers:
@@ -135,6 +172,7 @@ class Layers:
         self.policy = architecture.precision
         self.entropy = (architecture.seed, network)
         self.fused = fused
+        self.across_replicas = architecture.batch_normalization == "synchronized"
         self.made = 0
 
     def next_seed(self) -> int:
@@ -172,8 +210,14 @@ class Layers:
 
     def batch_normalization(self) -> keras.Layer:
         """Over all but the channels, with Keras' settings."""
-        kind = FusedBatchNormalization if self.fused else keras.layers.BatchNormalization
-        return kind(dtype=self.policy)
+        if self.fused:
+            return FusedBatchNormalization(self.across_replicas, dtype=self.policy)
+        return keras.layers.BatchNormalization(dtype=self.policy)
+
+    def dropout(self, rate: float) -> keras.Layer:
+        """Zeros in training."""
+        kind = PartialDropout if self.fused else keras.layers.Dropout
+        return kind(rate, seed=self.next_seed(), dtype=self.policy)
 
     def activation(self, kind: str, negative_slope: float = 0.0) -> keras.Layer:
         """`relu` or `leaky_relu`."""
@@ -228,7 +272,7 @@ def build_discriminator(architecture: Architecture, fused: bool = False) -> kera
             layers += make.normalization(section.normalization)
         layers.append(make.activation("leaky_relu", section.negative_slope))
         if section.dropout:
-            layers.append(keras.layers.Dropout(section.dropout, seed=make.next_seed(), dtype=precision))
+            layers.append(make.dropout(section.dropout))
     layers += [keras.layers.Flatten(dtype=precision), make.dense(1, dtype="float32", name="logits")]
     network = keras.Sequential(named_by_place(layers), name="discriminator")
     for layer in network.layers:

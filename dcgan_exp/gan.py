@@ -55,13 +55,15 @@ OPTIMIZERS: dict[str, Callable[..., keras.Optimizer]] = {
 class GAN:
     """A generator and a discriminator in training.
 
-    `images` are the training images, uint8 of shape (n, *config.data.image_shape).
+    `images` are the training images, uint8 of shape (n, *config.data.image_shape). `is_compiled`: whether XLA
+    compiles the step, which it can where the images are TensorFlow's.
     """
 
-    def __init__(self, config: Config, images: np.ndarray) -> None:
+    def __init__(self, config: Config, images: np.ndarray, is_compiled: bool = False) -> None:
         assert images.shape[1:] == config.data.image_shape
         self.config = config
         self.images = images if images.nbytes > IN_GRAPH_BYTES else tf.constant(images)
+        self.is_compiled = is_compiled and isinstance(self.images, tf.Tensor)
         self.loss = LOSSES[config.loss.name](config.loss.one_sided_label_smoothing)
         self.threshold = THRESHOLDS[config.loss.name]
         self.architecture = Architecture.of(config)
@@ -123,12 +125,12 @@ class GAN:
         Returns the last iteration's measures and the first iteration whose losses were not finite, at which it
         stopped, or null. Accuracies are in percent. The same weights result however the iterations are divided.
         """
-        values, failed_at = self._train(tf.constant(iteration, tf.int64), tf.constant(count, tf.int64))
+        run = self._train_compiled if self.is_compiled else self._train
+        values, failed_at = run(tf.constant(iteration, tf.int64), tf.constant(count, tf.int64))
         measures = dict(zip(MEASURES, values.numpy().tolist(), strict=True))
         return _reported(measures), None if failed_at < 0 else int(failed_at)
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def _train(self, iteration: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _iterations(self, iteration: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         last = iteration + count
 
         def one_iteration(done: tf.Tensor, _: tf.Tensor, failed_at: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -143,6 +145,9 @@ class GAN:
             parallel_iterations=1,
         )
         return values, failed_at
+
+    _train = tf.function(_iterations, autograph=False, reduce_retracing=True)
+    _train_compiled = tf.function(_iterations, autograph=False, reduce_retracing=True, jit_compile=True)
 
     def iterate(self, iteration: tf.Tensor) -> tf.Tensor:
         """One iteration. Returns the values of MEASURES."""

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dcgan_exp import combinations, console, data, runs, sweeps, trackers
+from dcgan_exp import combinations, console, data, runs, sweeps, trackers, workers
 from dcgan_exp.config import (
     CONF_FOLDER,
     Config,
@@ -78,9 +78,10 @@ def launch(main: Callable[[], object]) -> NoReturn:
             main()
         elif arguments.multirun:
             sys.exit(sweeps.supervise(main, prepare_sweep(arguments.overrides)))
-        else:
-            preflight(arguments.overrides)
+        elif preflight(arguments.overrides):
             main()
+        else:
+            sys.exit(assist(compose(arguments.overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         refuse(explain(error, arguments.overrides))
     except (ConfigError, runs.RunError) as error:
@@ -120,19 +121,46 @@ def refuse(error: Exception) -> NoReturn:
     sys.exit(REFUSED)
 
 
-def preflight(overrides: Sequence[str]) -> None:
-    """Find everything that would stop the run before anything is written. Raises ConfigError or RunError."""
+def preflight(overrides: Sequence[str]) -> bool:
+    """Find everything that would stop the run before anything is written. Raises ConfigError or RunError.
+
+    False in a worker that is not the chief: it must not come to Hydra's `main`, which makes a run folder.
+    """
     with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
     folder = Path(composed.hydra.run.dir)
-    if runs.is_taken(folder):
-        raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
     config = task_config(composed)
     check_hydra(composed.hydra)
+    check_devices(config)
+    if not workers.of(config.workers).is_chief:
+        return False
+    if runs.is_taken(folder):
+        raise runs.RunError(f"{folder} holds a run already; continue it with: dcgan-exp resume {folder}")
     check_writable(folder)
     check_objective(config)
     trackers.check_installed(config.tracker)
     load_data(config.data)
+    return True
+
+
+def check_devices(config: Config) -> None:
+    """Raises ConfigError where they are not there. TensorFlow is imported only where it has to be asked."""
+    is_plain = config.devices in ("auto", "cpu") and not config.xla and workers.of(config.workers).count == 1
+    if not is_plain:
+        with console.native_noise_silenced():
+            from dcgan_exp import devices
+        devices.check(config)
+
+
+def assist(config: Config) -> int:
+    """Train along as a worker that is not the chief. Returns the exit code."""
+    members, dataset = workers.of(config.workers), load_data(config.data)
+    with console.native_noise_silenced():
+        from dcgan_exp import training
+    console.say(f"worker {members.index} of {members.count} assists; worker 0, the chief, keeps the run folder")
+    outcome = training.assist(config, dataset)
+    (console.fail if outcome.status == "failed" else console.say)(f"{outcome.status}: {outcome.reason or 'all done'}")
+    return {"finished": FINISHED, "interrupted": INTERRUPTED}.get(outcome.status, FAILED)
 
 
 def prepare_sweep(overrides: Sequence[str]) -> Sweep:
@@ -146,6 +174,8 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     check_writable(folder, "hydra.sweep.dir")
     warnings = set()
     for combination in plan.combinations:
+        if workers.of(combination.config.workers).count > 1:
+            raise ConfigError("TF_CONFIG", "several workers", "each job of a sweep trains in one process: unset it")
         check_objective(combination.config)
         trackers.check_installed(combination.config.tracker)
         dataset = load_data(combination.config.data)

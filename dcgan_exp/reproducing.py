@@ -28,7 +28,7 @@ def reproduce(folder: Path, output: Path) -> Reproduction:
     config = _config(found)
     dataset = data.load(config.data)
     resuming.check_data(found, dataset)
-    environment = [*found.lines, *resuming.environment_differences(found.record, training.thread_count(config))]
+    environment = [*found.lines, *resuming.environment_differences(found.record, config)]
     outcome = training.train(config, dataset, output)
     if outcome.status != "finished":
         raise runs.RunError(f"the second run ended as {outcome.status}: {outcome.reason}; it is in {output}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dcgan_exp import checkpoints, console, data, locks, recovery, runs
+from dcgan_exp import checkpoints, console, data, locks, recovery, runs, workers
 from dcgan_exp.config import Config, ConfigError, flatten, from_mapping, known_keys, to_dict
 from dcgan_exp.recovery import Findings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # What may change without changing a result. The data's fingerprint is checked, wherever they come from.
 HARMLESS = {
-    "name", "threads", "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
+    "name", "threads", "devices", "workers", "xla", "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
     "data.path", "data.fallback", "tracker.name", "tracker.project", "tracker.uri", "tracker.mode",
 }  # fmt: skip
 ALREADY_FINISHED = "it is finished already; nothing was changed"
@@ -40,17 +40,23 @@ def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None
     Raises RunError or ConfigError, with nothing changed, where it can't be: another process works in the folder, other
     data, a changed configuration, no run at all. It works in any process, a child's too.
     """
-    if fork is not None:
-        copy(folder, overrides, fork)
-        return resume(fork)
     found = recovery.examine(folder)
     config = changed_config(found.config, overrides)
-    check_same_result(found, config)
+    is_chief = workers.of(config.workers).is_chief
+    if fork is not None and is_chief:
+        copy(folder, overrides, fork)
+        return resume(fork)
+    if fork is None:
+        check_same_result(found, config)
     if found.is_finished and config.iterations == found.config.iterations and found.is_intact:
         _tell(found.lines)
         with console.native_noise_silenced():
             from dcgan_exp import training
         return training.Outcome("finished", ALREADY_FINISHED, found.record.get("final") or {}, _seconds(found.record))
+    if not is_chief:
+        with console.native_noise_silenced():
+            from dcgan_exp import training
+        return training.assist(config, data.load(config.data))
     return _go_on(folder, overrides)
 
 
@@ -64,7 +70,8 @@ def _go_on(folder: Path, overrides: Sequence[str]) -> "training.Outcome":
         dataset = data.load(config.data)
         check_data(found, dataset)
         with console.native_noise_silenced():
-            from dcgan_exp import training
+            from dcgan_exp import devices, training
+        devices.check(config)
         warnings = _warnings(found, config) if found.checkpoint else []
         place = (
             f"from iteration {found.iteration}" if found.checkpoint else "from the start: there is no valid checkpoint"
@@ -123,6 +130,8 @@ def check_same_result(found: Findings, config: Config) -> None:
     """Raises RunError where going on with another configuration would give what no single run gives."""
     old, new = dict(flatten(to_dict(found.recorded_config))), dict(flatten(to_dict(config)))
     changed = [key for key in new if new[key] != old.get(key) and key not in HARMLESS]
+    if config.batch_normalization == "per_replica" and new["devices"] != old.get("devices"):
+        changed.append("devices")
     fork = f"copy it and go on there: dcgan-exp resume {found.folder} ... --fork NEW_FOLDER"
     if "iterations" in changed:
         if config.iterations < found.iteration:
@@ -166,21 +175,22 @@ def check_data(found: Findings, dataset: data.Dataset) -> None:
 
 def _warnings(found: Findings, config: Config) -> list[str]:
     """One line for each thing of this process that makes other bits than the one that wrote the checkpoint."""
-    from dcgan_exp import training
-
     assert found.checkpoint
-    return environment_differences(found.checkpoint.record, training.thread_count(config))
+    return environment_differences(found.checkpoint.record, config)
 
 
-def environment_differences(record: dict[str, Any], threads: int) -> list[str]:
-    """Where threads and versions differ from a recorded process, since these change the bits of a result."""
-    lines, recorded, now = [], record.get("versions"), runs.versions()
+def environment_differences(record: dict[str, Any], config: Config) -> list[str]:
+    """Where threads, devices and versions differ from a recorded process: these change the bits of a result."""
+    from dcgan_exp import devices, training
+
+    lines, recorded, versions = [], record.get("versions"), runs.versions()
     recorded = recorded if isinstance(recorded, dict) else {}
-    if record.get("threads") not in (None, threads):
-        lines.append(f"threads: {threads} now, {record['threads']} before: the result will not be bit-identical")
+    for name, now in (("threads", training.thread_count(config)), ("devices", devices.described(config))):
+        if record.get(name) not in (None, now):
+            lines.append(f"{name}: {now} now, {record[name]} before: the result will not be bit-identical")
     for name in ("tensorflow", "keras", "numpy", "dcgan-exp"):
-        if recorded.get(name) not in (None, now[name]):
-            lines.append(f"{name}: {now[name]} now, {recorded[name]} before: the result may not be bit-identical")
+        if recorded.get(name) not in (None, versions[name]):
+            lines.append(f"{name}: {versions[name]} now, {recorded[name]} before: the result may not be bit-identical")
     return lines
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dcgan_exp import checkpoints, console, images, locks, runs, trackers
+from dcgan_exp import checkpoints, console, devices, images, locks, runs, trackers, workers
 from dcgan_exp.checkpoints import Checkpoint
 from dcgan_exp.config import Config, to_dict
 from dcgan_exp.data import Dataset, settled
@@ -29,6 +29,7 @@ from dcgan_exp.gan import GAN
 CHUNK_SECONDS = 1.0  # between two visits to Python: how long Ctrl-C waits
 CURVES_SECONDS = 30.0  # drawing them costs half a second
 GRID_IMAGES = 16
+NOT_FINITE = "the losses or weights were not finite at iteration {}"
 
 log = logging.getLogger("dcgan_exp")
 
@@ -95,14 +96,19 @@ def configure_tensorflow(config: Config) -> None:
     with contextlib.suppress(RuntimeError):  # TensorFlow has run already: a caller's process, with its own threads
         tf.config.threading.set_intra_op_parallelism_threads(thread_count(config))
         tf.config.threading.set_inter_op_parallelism_threads(thread_count(config))
+    devices.configure(config)
     tf.config.experimental.enable_op_determinism()
 
 
 def train(config: Config, dataset: Dataset, folder: Path) -> Outcome:
-    """Train in a run folder of its own. Raises RunError where the folder holds a run already.
+    """Train in a run folder of its own. Raises RunError where the folder holds a run already, and ConfigError.
 
-    Whatever happens, what was recorded so far stays and run.json says how the run ended.
+    Whatever happens, what was recorded so far stays and run.json says how the run ended. A worker that is not the
+    chief only assists: it writes nothing.
     """
+    devices.check(config)
+    if not workers.of(config.workers).is_chief:
+        return assist(config, dataset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locks.held(folder):
@@ -123,8 +129,8 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
     tracker = trackers.Tracker(config, recorder.folder)
     with runs.logging_to(recorder.folder):
         try:
-            with stoppable() as stop:
-                outcome = _train(config, dataset, recorder, checkpoint, stop, tracker)
+            with stoppable() as stop, devices.team(config, dataset) as team:
+                outcome = _train(team, dataset, recorder, checkpoint, stop, tracker)
         except (OSError, runs.RunError) as error:
             outcome = Outcome("failed", _words(error), seconds=recorder.record.get("seconds") or 0.0)
         except BaseException as error:
@@ -144,22 +150,41 @@ def _words(error: OSError | runs.RunError) -> str:
     return str(error).partition("\n")[0]
 
 
+def assist(config: Config, dataset: Dataset) -> Outcome:
+    """Train along as one of several workers, under their chief. Writes nothing."""
+    configure_tensorflow(config)
+    try:
+        with stoppable() as stop, devices.team(config, dataset) as team:
+            iteration, measures, failed_at = team.start(0), {}, None
+            while count := team.agreed(0 if stop.signal else 1):
+                measures, failed_at = team.train(iteration, count)
+                iteration = failed_at or iteration + count
+    except runs.RunError as error:
+        return Outcome("failed", str(error))
+    if failed_at:
+        return Outcome("failed", NOT_FINITE.format(iteration), measures)
+    return Outcome("finished" if iteration == config.iterations else "interrupted", stop.reason, measures)
+
+
 def _train(
-    config: Config,
+    team: devices.Team,
     dataset: Dataset,
     recorder: runs.Recorder,
     checkpoint: Checkpoint | None,
     stop: Stop,
     tracker: trackers.Tracker,
 ) -> Outcome:
-    gan, now, chunk, failure = GAN(config, dataset.images), Position(), 1, None
+    gan, now, chunk, failure = team.gan, Position(), 1, None
+    config = gan.config
     evaluation = Evaluation(gan, dataset)
     if checkpoint:
         _restore(gan, evaluation, checkpoint)
         now = Position(checkpoint.iteration, checkpoint.seconds, checkpoint.measures)
+    team.start(now.iteration)
     recorder.update(
-        threads=thread_count(config), data=_data_facts(dataset), parameters=_parameters(gan), best=evaluation.best
-    )
+        threads=thread_count(config), devices=devices.described(config), data=_data_facts(dataset),
+        parameters=_parameters(gan), best=evaluation.best,
+    )  # fmt: skip
     log.info("%s: %d images from %s", dataset.name, len(dataset.images), dataset.source)
     for line in dataset.skipped:
         log.warning("left out: %s", line)
@@ -172,16 +197,15 @@ def _train(
         stages = Stages(gan, recorder, evaluation, draw, tracker, progress, stop)
         if checkpoint:
             stages.report_what_is_missing(now)
-        while now.iteration < config.iterations and not stop.signal:
-            recorder.check()
-            count = min(chunk, _until_next_stage(config, now.iteration))
+        while count := team.agreed(0 if stop.signal else min(chunk, _until_next_stage(config, now.iteration))):
             chunk_started = time.perf_counter()
-            now.measures, failed_at = gan.train(now.iteration, count)
+            now.measures, failed_at = team.train(now.iteration, count)
+            recorder.check()
             chunk = _next_chunk(chunk, count, time.perf_counter() - chunk_started)
             now.iteration, now.seconds = failed_at or now.iteration + count, time.perf_counter() - started
             recorder.note(iteration=now.iteration, seconds=round(now.seconds, 3))
             if failed_at or not gan.is_finite():
-                failure = f"the losses or weights were not finite at iteration {now.iteration}"
+                failure = NOT_FINITE.format(now.iteration)
                 break
             progress.advance(now.iteration, now.measures)
             stages.report(now)
@@ -194,7 +218,8 @@ def _train(
     draw.curves()
     draw.animation()
     status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
-    return Outcome(status, failure or (stop.reason if status == "interrupted" else None), now.measures, now.seconds)
+    stopped = stop.reason or "another worker was asked to stop"
+    return Outcome(status, failure or (stopped if status == "interrupted" else None), now.measures, now.seconds)
 
 
 def _restore(gan: GAN, evaluation: Evaluation, checkpoint: Checkpoint) -> None:

@@ -29,6 +29,7 @@ from dcgan_exp.gan import GAN
 CHUNK_SECONDS = 1.0  # between two visits to Python: how long Ctrl-C waits
 CURVES_SECONDS = 30.0  # drawing them costs half a second
 GRID_IMAGES = 16
+STOPPED_ELSEWHERE = "another worker was asked to stop"
 NOT_FINITE = "the losses or weights were not finite at iteration {}"
 
 log = logging.getLogger("dcgan_exp")
@@ -59,6 +60,12 @@ class Stop:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
+    def listen(self) -> dict[signal.Signals, Any]:
+        """Take SIGINT and SIGTERM, even from who took them since. Returns what would handle them else."""
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+            return {}
+        return {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def ask(self, number: int, _frame: object = None) -> None:
         """The signal handler."""
         self.signal = signal.Signals(number)
@@ -75,10 +82,7 @@ class Stop:
 def stoppable() -> Iterator[Stop]:
     """Turn SIGINT and SIGTERM into a request that the loop answers between two chunks."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
-        yield stop
-        return
-    old = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = stop.listen()
     try:
         yield stop
     finally:
@@ -130,6 +134,7 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
     with runs.logging_to(recorder.folder):
         try:
             with stoppable() as stop, devices.team(config, dataset) as team:
+                stop.listen()  # again: TensorFlow's server has taken SIGTERM
                 outcome = _train(team, dataset, recorder, checkpoint, stop, tracker)
         except (OSError, runs.RunError) as error:
             outcome = Outcome("failed", _words(error), seconds=recorder.record.get("seconds") or 0.0)
@@ -155,6 +160,7 @@ def assist(config: Config, dataset: Dataset) -> Outcome:
     configure_tensorflow(config)
     try:
         with stoppable() as stop, devices.team(config, dataset) as team:
+            stop.listen()
             iteration, measures, failed_at = team.start(0), {}, None
             while count := team.agreed(0 if stop.signal else 1):
                 measures, failed_at = team.train(iteration, count)
@@ -163,7 +169,9 @@ def assist(config: Config, dataset: Dataset) -> Outcome:
         return Outcome("failed", str(error))
     if failed_at:
         return Outcome("failed", NOT_FINITE.format(iteration), measures)
-    return Outcome("finished" if iteration == config.iterations else "interrupted", stop.reason, measures)
+    if iteration == config.iterations:
+        return Outcome("finished", None, measures)
+    return Outcome("interrupted", stop.reason or STOPPED_ELSEWHERE, measures)
 
 
 def _train(
@@ -218,8 +226,7 @@ def _train(
     draw.curves()
     draw.animation()
     status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
-    stopped = stop.reason or "another worker was asked to stop"
-    return Outcome(status, failure or (stopped if status == "interrupted" else None), now.measures, now.seconds)
+    return Outcome(status, failure or (stop.reason or STOPPED_ELSEWHERE if status == "interrupted" else None), now.measures, now.seconds)
 
 
 def _restore(gan: GAN, evaluation: Evaluation, checkpoint: Checkpoint) -> None:

@@ -9,14 +9,17 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from dcgan_exp import runs, workers
+from dcgan_exp import console, runs, workers
 from dcgan_exp.config import Config, ConfigError, flatten, to_dict
 from dcgan_exp.data import Dataset
 from dcgan_exp.gan import GAN
@@ -40,9 +43,10 @@ def count(config: Config) -> int:
 
 
 def described(config: Config) -> str:
-    """`1 CPU`, `2 GPU`, `2 workers with 1 CPU`: results differ between them by rounding."""
+    """`1 CPU`, `1 GPU and XLA`, `2 workers with 1 CPU`: the bits of a result depend on it."""
     number = workers.of(config.workers).count
-    return (f"{number} workers with " if number > 1 else "") + f"{count(config)} {kind(config)}"
+    of_all = f"{number} workers with " if number > 1 else ""
+    return f"{of_all}{count(config)} {kind(config)}{' and XLA' if is_compiled(config) else ''}"
 
 
 def check(config: Config) -> None:
@@ -52,7 +56,8 @@ def check(config: Config) -> None:
     if config.devices == "gpu" and not gpus:
         raise ConfigError("devices", "gpu", "TensorFlow finds no GPU here: give auto or cpu")
     if gpus and wanted > gpus:
-        raise ConfigError("devices", wanted, f"here {'is 1 GPU' if gpus == 1 else f'are {gpus} GPUs'}: give at most {gpus}")
+        found = "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs"
+        raise ConfigError("devices", wanted, f"here {found}: give at most {gpus}")
     if not gpus and wanted > (processors if team.count == 1 else 1):
         raise ConfigError("devices", wanted, "TensorFlow finds no GPU here, and the processor counts as 1 device")
     together = wanted * team.count
@@ -90,7 +95,8 @@ def configure(config: Config) -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:  # it has run already: a caller's process
         if len(tf.config.list_logical_devices("GPU")) < len(visible) or not visible:
-            raise ConfigError("devices", config.devices, "TensorFlow works with others in this process already") from None
+            told = "TensorFlow works with others in this process already"
+            raise ConfigError("devices", config.devices, told) from None
 
 
 # Replicas ----------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ class DistributedGAN(GAN):
 
         return self.strategy.experimental_local_results(self.strategy.run(of_one, (self._numbers,)))[0]
 
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Set every variable of every replica."""
         for replica in self.replicas:
             GAN.restore(replica, state)
@@ -146,14 +152,28 @@ def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
 @cache
 def _multi_worker(source: str) -> tf.distribute.Strategy:
     resolver = _slurm() if source == "slurm" else tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    with _ended_by_ctrl_c():
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """At once: TensorFlow waits for the other workers where no handler of Python's is heard. Nothing is done yet."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _slurm() -> tf.distribute.cluster_resolver.ClusterResolver:
     """TensorFlow's own, told one accelerator a task so that it works without any; Slurm deals out the GPUs itself."""
     tasks = max(int(part.partition("(")[0]) for part in os.environ["SLURM_STEP_TASKS_PER_NODE"].split(","))
     # Ports of its own for each job step, since several may share a host.
-    step = int(os.environ.get("SLURM_JOB_ID", 0)) * 7 + int(os.environ.get("SLURM_STEP_ID", 0))
+    step = int(os.environ.get("SLURM_JOB_ID", "0")) * 7 + int(os.environ.get("SLURM_STEP_ID", "0"))
     return tf.distribute.cluster_resolver.SlurmClusterResolver(
         port_base=20_000 + step % 400 * 100, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
     )
@@ -234,6 +254,7 @@ def team(config: Config, dataset: Dataset) -> Iterator[Team]:
     check(config)
     members = workers.of(config.workers)
     if members.count > 1:
+        console.say(f"worker {members.index} of {members.count} waits for the others to start")
         gan: GAN = DistributedGAN(config, dataset.images, _multi_worker(config.workers))
     elif count(config) > 1:
         names = tuple(f"{kind(config)}:{number}" for number in range(count(config)))

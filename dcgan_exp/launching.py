@@ -157,7 +157,7 @@ def assist(config: Config) -> int:
     members, dataset = workers.of(config.workers), load_data(config.data)
     with console.native_noise_silenced():
         from dcgan_exp import training
-    console.say(f"worker {members.index} of {members.count} assists; worker 0, the chief, keeps the run folder")
+    console.say(f"worker {members.index} of {members.count} assists worker 0, the chief, which keeps the run folder")
     outcome = training.assist(config, dataset)
     (console.fail if outcome.status == "failed" else console.say)(f"{outcome.status}: {outcome.reason or 'all done'}")
     return {"finished": FINISHED, "interrupted": INTERRUPTED}.get(outcome.status, FAILED)

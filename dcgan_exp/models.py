@@ -49,9 +49,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         mean, mean_square = tf.unstack(replicas.mean(tf.stack(moments)))
         variance = tf.maximum(mean_square - tf.square(mean), 0.0)
         self._average([mean, variance])
-        outputs = tf.nn.batch_normalization(
-            values, mean, variance, self.beta.value, self.gamma.value, self.epsilon
-        )
+        outputs = tf.nn.batch_normalization(values, mean, variance, self.beta.value, self.gamma.value, self.epsilon)
         return tf.cast(outputs, inputs.dtype)
 
     def _average(self, moments: list[tf.Tensor]) -> None:

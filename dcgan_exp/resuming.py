@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # What may change without changing a result. The data's fingerprint is checked, wherever they come from.
 HARMLESS = {
-    "name", "threads", "devices", "workers", "xla", "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
+    "name", "threads", "devices", "workers", "xla",
+    "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
     "data.path", "data.fallback", "tracker.name", "tracker.project", "tracker.uri", "tracker.mode",
 }  # fmt: skip
 ALREADY_FINISHED = "it is finished already; nothing was changed"

@@ -161,7 +161,8 @@ def assist(config: Config, dataset: Dataset) -> Outcome:
     try:
         with stoppable() as stop, devices.team(config, dataset) as team:
             stop.listen()
-            iteration, measures, failed_at = team.start(0), {}, None
+            iteration, failed_at = team.start(0), None
+            measures: dict[str, float] = {}
             while count := team.agreed(0 if stop.signal else 1):
                 measures, failed_at = team.train(iteration, count)
                 iteration = failed_at or iteration + count
@@ -226,7 +227,8 @@ def _train(
     draw.curves()
     draw.animation()
     status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
-    return Outcome(status, failure or (stop.reason or STOPPED_ELSEWHERE if status == "interrupted" else None), now.measures, now.seconds)
+    reason = failure or (stop.reason or STOPPED_ELSEWHERE if status == "interrupted" else None)
+    return Outcome(status, reason, now.measures, now.seconds)
 
 
 def _restore(gan: GAN, evaluation: Evaluation, checkpoint: Checkpoint) -> None:

@@ -92,6 +92,7 @@ def main() -> None:
         for name, (processes, own, together) in arrangements.items():
             overrides = [*own, *options.overrides]
             times[name].append(measured(processes, overrides, options.iterations, together))
+            print(f"{name}: {times[name][-1]:.1f} ms", file=sys.stderr)
     for name, own in times.items():
         print(f"{name:42} {statistics.median(own):7.1f} ms an iteration")
     together, apart, _ = times.values()

@@ -115,7 +115,7 @@ def test_devices_that_are_not_there_are_told(
 
 @pytest.mark.parametrize("override", ["devices=many", "devices=0", "devices=-1", "devices=1.5", "workers=none"])
 def test_what_names_no_devices_is_refused(override: str) -> None:
-    with pytest.raises(ConfigError, match="^(devices|workers)=.*choose from"):
+    with pytest.raises(ConfigError, match=r"^(devices|workers)=.*choose from"):
         compose([override])
 
 

@@ -60,7 +60,7 @@ def test_numbers_and_chief_are_tensorflows(
 )
 def test_what_cannot_be_used_is_told_in_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ConfigError, match="^TF_CONFIG=.*JSON is needed, such as") as error:
+    with pytest.raises(ConfigError, match=r"^TF_CONFIG=.*JSON is needed, such as") as error:
         workers.of("tf_config")
     assert "\n" not in str(error.value)
 

@@ -34,7 +34,7 @@ SMALL = [  # as the fixture small_config
 def two_devices(overrides: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
     """What tests/two_devices.py finds."""
     command = [sys.executable, str(ROOT / "tests" / "two_devices.py"), str(folder or "-"), *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

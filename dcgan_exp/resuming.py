@@ -49,7 +49,7 @@ def resume(folder: Path, overrides: Sequence[str] = (), fork: Path | None = None
         return resume(fork)
     if fork is None:
         check_same_result(found, config)
-    if found.is_finished and config.iterations == found.config.iterations and found.is_intact:
+    if fork is None and found.is_finished and config.iterations == found.config.iterations and found.is_intact:
         _tell(found.lines)
         with console.native_noise_silenced():
             from dcgan_exp import training

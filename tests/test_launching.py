@@ -28,6 +28,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("model=huge", "model=huge: choose from"),
         ("batch_size=0", "batch_size=0: allowed"),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate=nan: allowed"),
+        ("devices=gpu", "devices=gpu: TensorFlow finds no GPU here"),
         ("data.image_size=30", "data.image_size=30: the strides of model=book reach 28 and 32"),
         ("data.path=missing.npz", "data.path=missing.npz: there is no such file"),
         ("data.path=damaged.npz", "data.path=damaged.npz: "),

@@ -99,9 +99,7 @@ def configure_tensorflow(config: Config) -> None:
     """Threads and determinism, before anything else of TensorFlow runs in this process."""
     with contextlib.suppress(RuntimeError):  # TensorFlow has run already: a caller's process, with its own threads
         tf.config.threading.set_intra_op_parallelism_threads(thread_count(config))
-        # Sums between devices of one process wait for each other: one thread for all would wait for ever.
-        at_once = 1 if devices.count(config) == 1 else 2 * devices.count(config)
-        tf.config.threading.set_inter_op_parallelism_threads(max(thread_count(config), at_once))
+        tf.config.threading.set_inter_op_parallelism_threads(thread_count(config))
     devices.configure(config)
     tf.config.experimental.enable_op_determinism()
 

@@ -86,7 +86,7 @@ def test_two_devices_train_each_variant_as_one_does(variant: str) -> None:
 def test_per_replica_normalization_is_another_experiment() -> None:
     found = two_devices([*SMALL, "update=shared", "batch_normalization=per_replica"])
     assert found["replicas_are_equal"]
-    assert found["two"][0]["d_loss"] != pytest.approx(found["one"][0]["d_loss"], rel=1e-3)
+    assert found["two"][0]["d_loss"] != pytest.approx(found["one"][0]["d_loss"], rel=2e-4)
 
 
 # Refusals ----------------------------------------------------------------------------------------

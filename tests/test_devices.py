@@ -39,13 +39,14 @@ def two_devices(overrides: Sequence[str], folder: Path | None = None) -> dict[st
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(found: dict[str, Any], tolerance: float = 2e-4) -> None:
+def compare(found: dict[str, Any], tolerance: float = 2e-4, moved: float = 1e-3) -> None:
+    """Equal losses; `moved`: how far the optimizer may have carried a bias whose gradient is round-off only."""
     assert found["replicas_are_equal"]
     assert found["names_are_equal"]
     for one, two in zip(found["one"], found["two"], strict=True):
         for key in MEASURES:
             assert two[key] == pytest.approx(one[key], rel=tolerance, abs=tolerance), key
-    assert max(found["difference"].values()) < 1e-3
+    assert max(found["difference"].values()) < moved
 
 
 # Everything that looks at more than one image, or draws, is in one of these.
@@ -79,7 +80,7 @@ def test_two_devices_train_as_one_does_and_one_goes_on_with_their_run(
 @pytest.mark.parametrize("variant", SLOW)
 def test_two_devices_train_each_variant_as_one_does(variant: str) -> None:
     found = two_devices([*SMALL, *variant.split()])
-    compare(found, 5e-3 if "mixed" in variant else 2e-4)
+    compare(found, *((5e-3, 4e-3) if "mixed" in variant else ()))
 
 
 @pytest.mark.slow

@@ -46,7 +46,8 @@ def compare(found: dict[str, Any], tolerance: float = 2e-4, moved: float = 1e-3)
     for one, two in zip(found["one"], found["two"], strict=True):
         for key in MEASURES:
             assert two[key] == pytest.approx(one[key], rel=tolerance, abs=tolerance), key
-    assert max(found["difference"].values()) < moved
+    weights = [value for name, value in found["difference"].items() if "optimizer" not in name]
+    assert max(weights) < moved
 
 
 # Everything that looks at more than one image, or draws, is in one of these.
@@ -80,7 +81,7 @@ def test_two_devices_train_as_one_does_and_one_goes_on_with_their_run(
 @pytest.mark.parametrize("variant", SLOW)
 def test_two_devices_train_each_variant_as_one_does(variant: str) -> None:
     found = two_devices([*SMALL, *variant.split()])
-    compare(found, *((5e-3, 1e-2) if "mixed" in variant else ()))
+    compare(found, *((5e-3, 4e-3) if "mixed" in variant else ()))
 
 
 @pytest.mark.slow

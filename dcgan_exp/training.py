@@ -158,6 +158,8 @@ def _words(error: OSError | runs.RunError) -> str:
 def assist(config: Config, dataset: Dataset) -> Outcome:
     """Train along as one of several workers, under their chief. Writes nothing."""
     configure_tensorflow(config)
+    if config.data.channels is None:
+        config = settled(config, dataset)
     try:
         with stoppable() as stop, devices.team(config, dataset) as team:
             stop.listen()

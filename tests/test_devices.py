@@ -51,7 +51,10 @@ def compare(found: dict[str, Any], tolerance: float = 2e-4, moved: float = 1e-3)
 
 
 # Everything that looks at more than one image, or draws, is in one of these.
-FAST = "update=shared data.flip=true model.discriminator.normalization=batch regularizer=r1 augment=ada ema=average optimizer=adamw"
+FAST = (
+    "update=shared data.flip=true model.discriminator.normalization=batch regularizer=r1 augment=ada ema=average"
+    " optimizer=adamw"
+)
 SLOW = [
     "update=book model.discriminator.dropout=0.3",
     "update=shared loss=wasserstein regularizer=gradient_penalty update.discriminator_steps=2 optimizer.clipnorm=0.5",

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -66,7 +66,8 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with _locked(entry):
-            folder = _open(entry, path) or _fill(entry, path, listing, settings)
+            folder = _open(entry, path) or _as_left_to_the_files(path, listing, settings)
+            folder = folder or _fill(entry, path, listing, settings)
     except OSError as error:
         needed = len(listing.files) * settings.size**2 * (settings.channels or 3) / 1e6
         raise ConfigError(
@@ -209,6 +210,12 @@ def _open(entry: Path, path: Path) -> ImageFolder | None:
         return None
 
 
+def _as_left_to_the_files(path: Path, listing: Listing, settings: Settings) -> ImageFolder | None:
+    """The entry that was made while the channels were left to the files, where they came out as is asked for."""
+    folder = _open(cache_folder() / _key(listing, replace(settings, channels=None)), path)
+    return folder if folder and folder.images.shape[3] == settings.channels else None
+
+
 def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> ImageFolder:
     """Decode into an entry that appears whole or not at all. Raises OSError and ConfigError."""
     part = entry.with_suffix(".part")
@@ -297,7 +304,7 @@ def _settle(folder: Path) -> None:
 def _warning(path: Path, facts: dict[str, Any]) -> str | None:
     told = []
     if facts["skipped"]:
-        told.append(_told_lines(facts["skipped"]))
+        told.append(f"{_told_lines(facts['skipped'])}, left out")
     if facts["changed"]:
         told.append(f"{facts['changed']:,} files or folders changed while they were read")
     return f"{shown(str(path))}: {'; '.join(told)}" if told else None
@@ -309,7 +316,7 @@ def _told(refused: dict[str, str]) -> str:
 
 def _told_lines(lines: Sequence[str]) -> str:
     more = f" and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
-    return f"{len(lines):,} can't be read and are left out ({'; '.join(lines[:SHOWN])}{more})"
+    return f"{len(lines):,} can't be read ({'; '.join(lines[:SHOWN])}{more})"
 
 
 # Decode ------------------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ def launch(main: Callable[[], object]) -> NoReturn:
         refuse(explain(error, arguments.overrides))
     except (ConfigError, runs.RunError) as error:
         refuse(error)
+    except KeyboardInterrupt:  # while the data were read, say: a run answers it by itself
+        console.fail("interrupted")
+        sys.exit(INTERRUPTED)
     sys.exit(FINISHED)
 
 

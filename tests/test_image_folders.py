@@ -149,7 +149,8 @@ def test_bad_files_are_listed_counted_and_left_out(folder: Path) -> None:
     assert len(found.skipped) == len(reasons)
     for name, word in reasons.items():
         assert any(line.startswith(f"a/{name}: ") and word in line for line in found.skipped)
-    assert f"{len(reasons)} can't be read and are left out" in str(found.warning)
+    assert f"{len(reasons)} can't be read (" in str(found.warning)
+    assert str(found.warning).endswith(", left out")
     assert "data.on_bad_file=fail" in refused(folder, on_bad_file="fail")
 
 
@@ -270,8 +271,17 @@ def replace_keeping_its_times(path: Path) -> None:
 
 
 def test_other_settings_have_an_entry_of_their_own(folder: Path) -> None:
-    shapes = [read(folder, config(**values)).images.shape for values in ({}, {"image_size": 16}, {"channels": 3})]
+    asked = ({}, {"image_size": 16}, {"channels": 3})
+    shapes = [read(folder, config(**values)).images.shape for values in asked]
     assert shapes == [(4, 8, 8, 1), (4, 16, 16, 1), (4, 8, 8, 3)]
+
+
+def test_channels_that_were_left_to_the_files_are_not_decoded_again_once_they_are_known(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read(folder, config())
+    without_decoding(monkeypatch)
+    assert read(folder, config(channels=1)).fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize("file", ["images.raw", "labels.npy", "facts.json"])

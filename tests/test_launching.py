@@ -1,6 +1,7 @@
 """python run.py as a person meets it: one line and exit code 2 for what can't be used, and nothing written."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dcgan_exp import runs
 
@@ -82,6 +84,26 @@ def test_ctrl_c_exits_with_130_and_tells_the_folder(tmp_path: Path) -> None:
     assert "\x1b" not in output
     assert "interrupted after" in output
     assert runs.read(tmp_path / "run").status == "interrupted"
+
+
+def test_ctrl_c_while_images_are_decoded_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images" / "0.png")
+    for number in range(1, 20000):
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "0.png")
+    command = [sys.executable, str(ROOT / "run.py"), "data=image_folder", "data.path=images", "hydra.run.dir=run"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("cache/dcgan-exp/images/*.part/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "interrupted\n"
+    assert process.returncode == 130
+    assert not (tmp_path / "run").exists()
+    assert not [path for path in tmp_path.glob("cache/dcgan-exp/images/*") if path.suffix != ".lock"]
 
 
 def test_help_and_cfg_import_no_tensorflow(tmp_path: Path) -> None:

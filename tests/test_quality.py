@@ -11,8 +11,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from dcgan_exp import features, quality
-from dcgan_exp.config import compose
-from dcgan_exp.data import Dataset, load
+from dcgan_exp.data import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +20,17 @@ def random() -> np.random.Generator:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Dataset:
-    """All 5,000 digits, none held out."""
-    return load(compose(["data=mnist_5k", "data.held_out=0"]).data)
-
-
-@pytest.fixture(scope="module")
-def yardstick(digits: Dataset) -> quality.Yardstick:
+def yardstick(all_digits: Dataset) -> quality.Yardstick:
     """Real digits: 1,250 to learn from, 1,250 others to test with."""
-    return quality.Yardstick(halves(digits))
+    return quality.Yardstick(halves(all_digits))
 
 
-def halves(digits: Dataset) -> Dataset:
+def halves(all_digits: Dataset) -> Dataset:
 
-    assert digits.labels is not None
-    return replace(digits, images=digits.images[::4], labels=digits.labels[::4], test_images=digits.images[1::4])
+    assert all_digits.labels is not None
+    return replace(
+        all_digits, images=all_digits.images[::4], labels=all_digits.labels[::4], test_images=all_digits.images[1::4]
+    )
 
 
 def test_frechet_distance_of_known_gaussians() -> None:
@@ -140,13 +135,13 @@ def test_sliced_wasserstein_distance(monkeypatch: pytest.MonkeyPatch, small_imag
     assert quality.sliced_wasserstein_distance(small_images, other) == pytest.approx(expected, rel=0.02)
 
 
-def test_scores_are_a_function_of_the_images(yardstick: quality.Yardstick, digits: Dataset) -> None:
-    images = digits.images[:200]
+def test_scores_are_a_function_of_the_images(yardstick: quality.Yardstick, all_digits: Dataset) -> None:
+    images = all_digits.images[:200]
     assert yardstick.score(images) == yardstick.score(images.copy())
 
 
-def test_real_digits_score_best(yardstick: quality.Yardstick, digits: Dataset) -> None:
-    floor = yardstick.score(digits.images[2::4])
+def test_real_digits_score_best(yardstick: quality.Yardstick, all_digits: Dataset) -> None:
+    floor = yardstick.score(all_digits.images[2::4])
     assert abs(floor["kernel_classifier_distance"]) < 0.005
     assert floor["classifier_score"] > 9.5
     assert floor["coverage"] > 0.9
@@ -174,38 +169,38 @@ def without_digits(images: np.ndarray, amount: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("damage", [blurred, noisy, without_digits])
-def test_more_damage_is_a_worse_score(yardstick: quality.Yardstick, digits: Dataset, damage: Damage) -> None:
-    scores = [yardstick.score(damage(digits.images[2::4], amount)) for amount in (0, 0.4, 0.9)]
+def test_more_damage_is_a_worse_score(yardstick: quality.Yardstick, all_digits: Dataset, damage: Damage) -> None:
+    scores = [yardstick.score(damage(all_digits.images[2::4], amount)) for amount in (0, 0.4, 0.9)]
     for column in ("kernel_classifier_distance", "frechet_classifier_distance", "training_kernel_distance"):
         assert scores[0][column] < scores[1][column] < scores[2][column]
     assert scores[0]["coverage"] > scores[1]["coverage"] > scores[2]["coverage"]
 
 
-def test_dropped_digits_show_in_the_histogram(yardstick: quality.Yardstick, digits: Dataset) -> None:
-    scores = yardstick.score(digits.images[:4000:4])
+def test_dropped_digits_show_in_the_histogram(yardstick: quality.Yardstick, all_digits: Dataset) -> None:
+    scores = yardstick.score(all_digits.images[:4000:4])
     assert scores["rarest_class"] < 0.5
     assert scores["class_divergence"] == pytest.approx(np.log(10 / 8), abs=0.05)
 
 
-def test_the_choice_does_not_look_at_test_images(digits: Dataset, yardstick: quality.Yardstick) -> None:
+def test_the_choice_does_not_look_at_test_images(all_digits: Dataset, yardstick: quality.Yardstick) -> None:
 
-    assert digits.test_images is None
-    other = quality.Yardstick(replace(halves(digits), test_images=digits.images[:500]), yardstick.network)
-    name, images = "training_kernel_distance", digits.images[:300]
+    assert all_digits.test_images is None
+    other = quality.Yardstick(replace(halves(all_digits), test_images=all_digits.images[:500]), yardstick.network)
+    name, images = "training_kernel_distance", all_digits.images[:300]
     assert other.score(images)[name] == yardstick.score(images)[name]
 
 
-def test_the_facts_name_the_network_and_warn_of_few_images(digits: Dataset, yardstick: quality.Yardstick) -> None:
+def test_the_facts_name_the_network_and_warn_of_few_images(all_digits: Dataset, yardstick: quality.Yardstick) -> None:
     assert yardstick.facts["sha256"] == features.shipped("mnist").sha256
     assert "1,250 test images" in yardstick.facts["warning"]
 
-    alone = quality.Yardstick(replace(digits, images=digits.images[::50], test_images=None), yardstick.network)
+    alone = quality.Yardstick(replace(all_digits, images=all_digits.images[::50], test_images=None), yardstick.network)
     assert "100 training images" in alone.facts["warning"]
 
 
-def test_images_without_labels_have_their_own_names(digits: Dataset) -> None:
+def test_images_without_labels_have_their_own_names(all_digits: Dataset) -> None:
 
-    few = replace(digits, images=digits.images[:100], labels=None, test_images=digits.images[100:200])
-    scores = quality.Yardstick(few).score(digits.images[:100])
+    few = replace(all_digits, images=all_digits.images[:100], labels=None, test_images=all_digits.images[100:200])
+    scores = quality.Yardstick(few).score(all_digits.images[:100])
     names = {"random_feature_kernel_distance", "sliced_wasserstein_distance", "training_kernel_distance"}
     assert set(scores) == names

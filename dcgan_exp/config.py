@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 NORMALIZATIONS = ("none", "batch", "spectral", "layer")
+XLA_ON_PROCESSORS = "on a processor it makes an iteration many times slower: give null or false"
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -276,8 +277,12 @@ def from_yaml(text: str) -> Config:
 
 def objective_of(config: Config) -> str:
     """What a sweep minimises: the given objective; else the best score, or G's last loss in a run too short for one."""
-    is_scored = config.eval_interval is not None and config.eval_interval <= config.iterations
-    return config.objective or ("best.training_kernel_distance" if is_scored else "g_loss")
+    return config.objective or ("best.training_kernel_distance" if is_scored(config) else "g_loss")
+
+
+def is_scored(config: Config) -> bool:
+    """Whether the run comes to an iteration at which its generator is scored."""
+    return config.eval_interval is not None and config.eval_interval <= config.iterations
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -420,7 +425,7 @@ def _check_devices(config: Config) -> None:
     if config.devices not in ("auto", "cpu", "gpu") and not re.fullmatch(r"[1-9][0-9]{0,3}", config.devices):
         raise ConfigError("devices", config.devices, "choose from auto, cpu, gpu, or give how many (1, 2, ...)")
     if config.xla and config.devices == "cpu":
-        raise ConfigError("xla", "true", "on a processor it makes an iteration many times slower: give null or false")
+        raise ConfigError("xla", "true", XLA_ON_PROCESSORS)
 
 
 # Shapes ------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from dcgan_exp import array_files, downloads, image_folders
 from dcgan_exp.array_files import CIFAR_FILES, CIFAR_FOLDER, IDX_FILES, Parts
 from dcgan_exp.config import Config, ConfigError, DataConfig
 from dcgan_exp.downloads import keras_cache
-from dcgan_exp.image_arrays import Images, Labels, fingerprint, fit
+from dcgan_exp.image_arrays import IN_MEMORY_BYTES, Images, Labels, fingerprint, fit
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
@@ -64,10 +64,10 @@ def load(config: DataConfig) -> Dataset:
 def hold_out(dataset: Dataset, share: float) -> Dataset:
     """The data set with a share of its images, evenly spread and at most 10,000, kept apart as test images.
 
-    Images that are mapped into memory stay whole: taking some out would copy the rest.
+    Too many images for the memory stay whole: taking some out would copy the rest.
     """
     count = min(int(share * len(dataset.images)), MOST_HELD_OUT)
-    if count == 0 or isinstance(dataset.images, np.memmap):
+    if count < 2 or dataset.images.nbytes > IN_MEMORY_BYTES:  # a score needs two
         return dataset
     held = np.zeros(len(dataset.images), bool)
     held[np.linspace(0, len(held) - 1, count).astype(int)] = True

@@ -20,7 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from dcgan_exp import console, runs, workers
-from dcgan_exp.config import Config, ConfigError, flatten, to_dict
+from dcgan_exp.config import XLA_ON_PROCESSORS, Config, ConfigError, flatten, to_dict
 from dcgan_exp.data import Dataset
 from dcgan_exp.gan import GAN
 from dcgan_exp.workers import Workers
@@ -66,7 +66,7 @@ def check(config: Config) -> None:
             "batch_size", config.batch_size, f"{together} devices share it equally: a multiple of {together} is needed"
         )
     if config.xla and kind(config) == "CPU":
-        raise ConfigError("xla", "true", "on a processor it makes an iteration many times slower: give null or false")
+        raise ConfigError("xla", "true", XLA_ON_PROCESSORS)
     if config.xla and together > 1:
         raise ConfigError("xla", "true", f"it compiles the step of one device, here are {together}: give null or false")
 

@@ -8,13 +8,14 @@ import hashlib
 import logging
 import os
 import queue
-import tempfile
 import threading
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+from dcgan_exp import user_cache
 
 # Where Keras downloads from. Each file of its cache with the SHA-256 of what it holds, a .gz file's uncompressed:
 # Debian's Fashion-MNIST holds the same bytes under another gzip header.
@@ -49,7 +50,7 @@ def fetch(file: str, url: str | None = None) -> BytesIO:
     if _digest(content, compressed=file.endswith(".gz")) != DOWNLOADS[file]:
         raise OSError(f"{url} gave {len(content)} bytes that are not the known file")
     with suppress(OSError):  # a cache that can't be written to only costs another download
-        _keep(content, keras_cache() / file)
+        user_cache.add(content, keras_cache() / file)
     return BytesIO(content)
 
 
@@ -89,14 +90,3 @@ def _digest(content: bytes, compressed: bool) -> str | None:
             return hashlib.sha256(stream.read(DOWNLOAD_BYTES)).hexdigest()
     except Exception:  # not gzip, or damaged
         return None
-
-
-def _keep(content: bytes, path: Path) -> None:
-    """Write a file whole, unless there is one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-        os.fchmod(temporary.fileno(), 0o644)
-        os.link(temporary.name, path)  # unlike a rename, never replaces a file

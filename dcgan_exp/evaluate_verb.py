@@ -41,8 +41,9 @@ def evaluate(options: argparse.Namespace) -> int:
         with working(options, f"scoring {generator.source}"):
             scores = evaluation.score_generator(config, generator.pixels, yardstick, count)
         found.append({"generator": generator.source, **scores})
-    facts = {**yardstick.facts, "samples": count, "sample_seed": config.sample_seed}
-    _show(found, facts)
+    facts = evaluation.conditions(yardstick, config, count)
+    if not options.quiet:
+        _show(found, facts)
     if path is not None:
         runs.write_whole(path, json.dumps({"yardstick": facts, "scores": found}, indent=2).encode())
         tell(options, f"wrote {path}")

@@ -23,13 +23,11 @@ BEST = "best_generator"  # the arrays of a checkpoint
 BATCH = 500  # images drawn together
 DIGITS = 6  # of a score: metrics.csv and run.json agree
 
-Generate = Callable[[NDArray[np.float32]], Any]
-
 
 def latent_batches(count: int, latent_dim: int, sample_seed: int) -> Iterator[NDArray[np.float32]]:
     """The latents that are scored, N(0, 1), in batches of (at most 500, latent_dim)."""
     for number, first in enumerate(range(0, count, BATCH)):
-        # The grids' seeds are (sample_seed, 2); these begin after all of a GAN's purposes.
+        # Apart from the grids' seed, (sample_seed, 2), and, up to 12,000 images, from those of training: 1,024 on.
         seed = [sample_seed, 1_000 + number]
         yield tf.random.stateless_normal([BATCH, latent_dim], seed, alg="philox").numpy()[: count - first]
 
@@ -50,8 +48,7 @@ class Evaluation:
     @property
     def facts(self) -> dict[str, Any]:
         """What scores depend on: where it differs, they can't be compared."""
-        config = self.gan.config
-        return {**self.yardstick.facts, "samples": config.eval_samples, "sample_seed": config.sample_seed}
+        return conditions(self.yardstick, self.gan.config, self.gan.config.eval_samples)
 
     def is_due(self, iteration: int) -> bool:
         """Whether the generator is to be scored at an iteration."""
@@ -94,14 +91,19 @@ def best_part(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in arrays.items() if name.startswith(f"{BEST}.")}
 
 
+def conditions(yardstick: Yardstick, config: Config, samples: int) -> dict[str, Any]:
+    """What scores depend on, beside the generator."""
+    return {**yardstick.facts, "samples": samples, "sample_seed": config.sample_seed}
+
+
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:
     """Scores as they are recorded."""
     return {name: round(value, DIGITS) for name, value in scores.items()}
 
 
 def score_generator(
-    config: Config, pixels: Callable[[NDArray[np.float32]], Images], yardstick: Yardstick, count: int | None = None
+    config: Config, pixels: Callable[[NDArray[np.float32]], Images], yardstick: Yardstick, samples: int
 ) -> dict[str, float]:
     """The scores of a finished generator, latents -> uint8 images, on the latents of the run's own scores."""
-    batches = latent_batches(count or config.eval_samples, config.latent_dim, config.sample_seed)
+    batches = latent_batches(samples, config.latent_dim, config.sample_seed)
     return rounded(yardstick.score(np.concatenate([pixels(latents) for latents in batches])))

@@ -11,8 +11,6 @@ import argparse
 import hashlib
 import io
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from dcgan_exp import user_cache
 from dcgan_exp.config import ConfigError, compose
 from dcgan_exp.data import DATASETS, Dataset, load
 from dcgan_exp.image_arrays import Images, Labels, fit
@@ -203,14 +202,9 @@ def shipped(name: str) -> FeatureNetwork:
     return FeatureNetwork(name, (WEIGHTS_FOLDER / f"{name}.npz").read_bytes())
 
 
-def cache_folder() -> Path:
-    """Where this user's own feature networks lie."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache").expanduser(), "dcgan-exp", "features")
-
-
 def cached(fingerprint: str, images: Images, labels: Labels) -> FeatureNetwork:
     """The network of one labelled data set: from the cache folder, else trained and put there."""
-    path = cache_folder() / f"{fingerprint[:32]}-{RECIPE}.npz"
+    path = user_cache.cache_folder("features") / f"{fingerprint[:32]}-{RECIPE}.npz"
     name = f"trained on {fingerprint[:8]}"
     try:
         return FeatureNetwork(name, path.read_bytes())
@@ -222,20 +216,9 @@ def cached(fingerprint: str, images: Images, labels: Labels) -> FeatureNetwork:
     log.info("training a feature network for this data set, once: it will be kept as %s", path)
     content = train(images, labels)
     with suppress(OSError):  # a cache that can't be written to only costs another training
-        content = _keep(content, path)
+        user_cache.add(content, path)
+        content = path.read_bytes()  # another process's that came first wins
     return FeatureNetwork(name, content)
-
-
-def _keep(content: bytes, path: Path) -> bytes:
-    """Put a weights file into the cache, whole; another process's that came first wins. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-        with suppress(FileExistsError):
-            os.link(temporary.name, path)  # unlike a rename, never replaces a file
-    return path.read_bytes()
 
 
 # Command -----------------------------------------------------------------------------------------

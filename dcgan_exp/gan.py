@@ -10,6 +10,7 @@ import tensorflow as tf
 from dcgan_exp import replicas
 from dcgan_exp.augmentation import adapted, augmented
 from dcgan_exp.config import Config, ScheduleConfig, optimizer_arguments
+from dcgan_exp.image_arrays import IN_MEMORY_BYTES
 from dcgan_exp.losses import LOSSES, THRESHOLDS, Loss, PairLoss, discriminator_losses
 from dcgan_exp.models import Architecture, build_discriminator, build_generator, split_at_normalization, stock_copy
 from dcgan_exp.regularizers import REGULARIZERS
@@ -17,8 +18,6 @@ from dcgan_exp.regularizers import REGULARIZERS
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
 BATCH, LATENTS, SAMPLES, MIXING, AUGMENT_REAL, AUGMENT_FAKE, AUGMENT_OWN, FLIP = range(8)
 PURPOSES, STEPS = 16, 64  # room for more of them, and for the steps of D within an iteration
-
-IN_GRAPH_BYTES = 512 * 2**20  # of images that are copied into TensorFlow; more of them stay where they are
 
 MEASURES = ("d_loss_real", "d_loss_fake", "g_loss", "d_accuracy_real", "d_accuracy_fake")
 
@@ -62,7 +61,7 @@ class GAN:
     def __init__(self, config: Config, images: np.ndarray, is_compiled: bool = False) -> None:
         assert images.shape[1:] == config.data.image_shape
         self.config = config
-        self.images = images if images.nbytes > IN_GRAPH_BYTES else tf.constant(images)
+        self.images = images if images.nbytes > IN_MEMORY_BYTES else tf.constant(images)
         self.is_compiled = is_compiled and isinstance(self.images, tf.Tensor)
         self.loss = LOSSES[config.loss.name](config.loss.one_sided_label_smoothing)
         self.threshold = THRESHOLDS[config.loss.name]
@@ -260,14 +259,12 @@ class GAN:
         generators = {"generator": self.sampled_generator}
         if self.averaged_generator:
             generators["generator_raw"] = self.generator
-        copies = {name: stock_copy(network, build_generator, self.architecture) for name, network in generators.items()}
-        return {**copies, "discriminator": stock_copy(self.discriminator, build_discriminator, self.architecture)}
-
-    def stock_generator(self, weights: list[np.ndarray]) -> keras.Model:
-        """A generator of Keras' own layers only with given weights, those of `sampled_generator.variables`."""
-        copy = build_generator(self.architecture)
-        copy.set_weights(weights)
-        return copy
+        copies = {
+            name: stock_copy(network.get_weights(), build_generator, self.architecture)
+            for name, network in generators.items()
+        }
+        weights = self.discriminator.get_weights()
+        return {**copies, "discriminator": stock_copy(weights, build_discriminator, self.architecture)}
 
     def descend(self, network: str, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One optimizer step of one network along a loss that the tape has recorded."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+IN_MEMORY_BYTES = 512 * 2**20  # of images that are copied into memory; more of them stay in their file
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 

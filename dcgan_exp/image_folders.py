@@ -32,6 +32,7 @@ from dcgan_exp import console, decoding
 from dcgan_exp.config import ConfigError, DataConfig
 from dcgan_exp.decoding import SUFFIXES, Block, Settings
 from dcgan_exp.image_arrays import Images, Labels, fingerprint
+from dcgan_exp.user_cache import cache_folder
 
 RECIPE = 1  # part of a cache entry's name: a change of the decoding makes the old ones unused
 BLOCK = 64  # files that a worker decodes at a time
@@ -62,7 +63,7 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
         others = f", but {_told(listing.refused)}" if listing.refused else ""
         kinds = f"at least 2 files that end in {', '.join(SUFFIXES)} are needed"
         raise ConfigError("data.path", shown(str(path)), f"there is {found} in it{others}; {kinds}")
-    entry = cache_folder() / _key(listing, settings)
+    entry = cache_folder("images") / _key(listing, settings)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with _locked(entry):
@@ -173,11 +174,6 @@ def _classes(files: Sequence[File]) -> list[str]:
 # Cache -------------------------------------------------------------------------------------------
 
 
-def cache_folder() -> Path:
-    """Where this user's decoded images lie."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~", ".cache").expanduser(), "dcgan-exp", "images")
-
-
 def _key(listing: Listing, settings: Settings) -> str:
     digest = hashlib.sha256(json.dumps([RECIPE, PIL.__version__, asdict(settings), listing.refused]).encode())
     for file in listing.files:
@@ -212,7 +208,7 @@ def _open(entry: Path, path: Path) -> ImageFolder | None:
 
 def _as_left_to_the_files(path: Path, listing: Listing, settings: Settings) -> ImageFolder | None:
     """The entry that was made while the channels were left to the files, where they came out as is asked for."""
-    folder = _open(cache_folder() / _key(listing, replace(settings, channels=None)), path)
+    folder = _open(cache_folder("images") / _key(listing, replace(settings, channels=None)), path)
     return folder if folder and folder.images.shape[3] == settings.channels else None
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import dcgan_exp
 from dcgan_exp import diagnosis, runs
+from dcgan_exp.user_cache import cache_folder
 
 FORMAT = 1
 SETTLED_SECONDS = 2.0  # a file younger than this may change again within the resolution of its time
@@ -128,8 +129,7 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         name = hashlib.sha256(os.fsencode(os.path.abspath(root))).hexdigest()[:32]
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self.path = Path(base) / "dcgan-exp" / f"runs-{name}.json"
+        self.path = cache_folder() / f"runs-{name}.json"
         self._old = self._load()
         self._new: dict[str, Any] = {}
         self._changed = False

@@ -4,7 +4,6 @@ Exit codes: 0 finished, 1 failed, 2 not started because something asked for can'
 """
 
 import os
-import re
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from dcgan_exp.config import (
     explain,
     flatten,
     from_hydra,
+    is_scored,
     objective_of,
     register_schema,
     to_dict,
@@ -196,11 +196,12 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
 
 def check_objective(config: Config) -> None:
     """Raises ConfigError where no run will have what a sweep is to sort by."""
-    measures, objective = runs.COLUMNS[2:-1], objective_of(config)
-    if objective.removeprefix("best.") not in measures:
-        raise ConfigError("objective", objective, f"choose from {', '.join(measures)}, or best. and one of them")
-    is_score = not re.search("loss|accuracy", objective)
-    if is_score and (config.eval_interval is None or config.eval_interval > config.iterations):
+    objective = objective_of(config)
+    metric = objective.removeprefix("best.")
+    if metric not in (*runs.MEASURES, *runs.SCORES):
+        allowed = ", ".join((*runs.MEASURES, *runs.SCORES))
+        raise ConfigError("objective", objective, f"choose from {allowed}, or best. and one of them")
+    if metric in runs.SCORES and not is_scored(config):
         raise ConfigError("objective", objective, "these runs are not scored: set eval_interval, at most iterations")
 
 

@@ -57,7 +57,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             average.assign_sub((average.value - value) * (1.0 - self.momentum))
 
 
-class PartialDropout(keras.layers.Dropout):
+class ReplicaDropout(keras.layers.Dropout):
     """Keras' layer, in which each of several replicas takes its part of the whole batch's mask."""
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -214,7 +214,7 @@ class Layers:
 
     def dropout(self, rate: float) -> keras.Layer:
         """Zeros in training."""
-        kind = PartialDropout if self.fused else keras.layers.Dropout
+        kind = ReplicaDropout if self.fused else keras.layers.Dropout
         return kind(rate, seed=self.next_seed(), dtype=self.policy)
 
     def activation(self, kind: str, negative_slope: float = 0.0) -> keras.Layer:
@@ -303,9 +303,9 @@ def split_at_normalization(generator: keras.Model) -> tuple[keras.Model, keras.M
 
 
 def stock_copy(
-    network: keras.Model, build: Callable[[Architecture], keras.Model], architecture: Architecture
+    weights: list[np.ndarray], build: Callable[[Architecture], keras.Model], architecture: Architecture
 ) -> keras.Model:
-    """The same network with Keras' own layers only, so that plain `keras.saving.load_model` opens it anywhere."""
+    """A network of these weights with Keras' own layers only, so that `keras.saving.load_model` opens it anywhere."""
     copy = build(architecture)
-    copy.set_weights(network.get_weights())
+    copy.set_weights(weights)
     return copy

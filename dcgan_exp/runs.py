@@ -45,15 +45,8 @@ CHECKSUM, NO_CHECKSUM = "sha256", "0" * 64  # the field of run.json
 CONFIG = Path(".hydra") / "config.yaml"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
 
-COLUMNS = (
-    "iteration",
-    "images_seen",
-    "d_loss",
-    "g_loss",
-    "d_accuracy",
-    "d_accuracy_real",
-    "d_accuracy_fake",
-    # Scores, in the rows at which the generator was scored; a data set has the first block's or the second's.
+MEASURES = ("d_loss", "g_loss", "d_accuracy", "d_accuracy_real", "d_accuracy_fake")  # in each row
+SCORES = (  # in the rows at which the generator was scored: a data set has some of them
     "kernel_classifier_distance",
     "frechet_classifier_distance",
     "classifier_score",
@@ -64,8 +57,8 @@ COLUMNS = (
     "random_feature_kernel_distance",
     "sliced_wasserstein_distance",
     "training_kernel_distance",
-    "seconds",
 )
+COLUMNS = ("iteration", "images_seen", *MEASURES, *SCORES, "seconds")
 HEARTBEAT_SECONDS = 10
 MOST_BYTES = 256_000_000  # of a file that is read
 MOST_CHECKPOINT_BYTES = 16_000_000_000

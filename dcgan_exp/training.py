@@ -1,34 +1,28 @@
 """The training loop and its schedule: the only place that decides when something is saved."""
 
 import contextlib
-import ctypes
 import dataclasses
-import gc
-import json
 import logging
 import math
 import os
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from dcgan_exp import checkpoints, console, devices, images, locks, runs, trackers, workers
+from dcgan_exp import console, devices, locks, runs, trackers, workers
 from dcgan_exp.checkpoints import Checkpoint
-from dcgan_exp.config import Config, to_dict
+from dcgan_exp.config import Config
 from dcgan_exp.data import Dataset, settled
 from dcgan_exp.evaluation import Evaluation, best_part
 from dcgan_exp.gan import GAN
+from dcgan_exp.saving import Draw, Position, return_free_memory, save, save_best, save_networks
 
 CHUNK_SECONDS = 1.0  # between two visits to Python: how long Ctrl-C waits
-CURVES_SECONDS = 30.0  # drawing them costs half a second
-GRID_IMAGES = 16
 STOPPED_ELSEWHERE = "another worker was asked to stop"
 NOT_FINITE = "the losses or weights were not finite at iteration {}"
 
@@ -43,15 +37,6 @@ class Outcome:
     reason: str | None = None
     measures: dict[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of training, over all the processes that had a part in it
-
-
-@dataclasses.dataclass
-class Position:
-    """How far a run has come."""
-
-    iteration: int = 0
-    seconds: float = 0.0  # of training
-    measures: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Stop:
@@ -158,8 +143,7 @@ def _words(error: OSError | runs.RunError) -> str:
 def assist(config: Config, dataset: Dataset) -> Outcome:
     """Train along as one of several workers, under their chief. Writes nothing."""
     configure_tensorflow(config)
-    if config.data.channels is None:
-        config = settled(config, dataset)
+    config = settled(config, dataset)
     try:
         with stoppable() as stop, devices.team(config, dataset) as team:
             stop.listen()
@@ -185,12 +169,13 @@ def _train(
     stop: Stop,
     tracker: trackers.Tracker,
 ) -> Outcome:
-    gan, now, chunk, failure = team.gan, Position(), 1, None
+    gan, now, chunk, failure, is_reported = team.gan, Position(), 1, None, True
     config = gan.config
     evaluation = Evaluation(gan, dataset)
     if checkpoint:
         _restore(gan, evaluation, checkpoint)
         now = Position(checkpoint.iteration, checkpoint.seconds, checkpoint.measures)
+        save_best(gan, evaluation, recorder.folder)  # what lies there may be of an iteration that is made again
     team.start(now.iteration)
     recorder.update(
         threads=thread_count(config), devices=devices.described(config), data=_data_facts(dataset),
@@ -207,7 +192,7 @@ def _train(
     with console.TrainingProgress(config.iterations, config.batch_size, now.iteration) as progress:
         stages = Stages(gan, recorder, evaluation, draw, tracker, progress, stop)
         if checkpoint:
-            stages.report_what_is_missing(now)
+            is_reported = stages.report_what_is_missing(now)
         while count := team.agreed(0 if stop.signal else min(chunk, _until_next_stage(config, now.iteration))):
             chunk_started = time.perf_counter()
             now.measures, failed_at = team.train(now.iteration, count)
@@ -219,16 +204,16 @@ def _train(
                 failure = NOT_FINITE.format(now.iteration)
                 break
             progress.advance(now.iteration, now.measures)
-            stages.report(now)
+            is_reported = stages.report(now)
             if now.iteration % config.checkpoint_interval == 0:
                 save(gan, evaluation, recorder, now)
     if failure is None:
         save(gan, evaluation, recorder, now)  # first: who asked for the end may not wait for the pictures
         save_networks(gan, recorder.folder)
-        save_best(gan, evaluation, recorder)
     draw.curves()
     draw.animation()
-    status: runs.Status = "failed" if failure else "finished" if now.iteration == config.iterations else "interrupted"
+    is_whole = now.iteration == config.iterations and is_reported
+    status: runs.Status = "failed" if failure else "finished" if is_whole else "interrupted"
     reason = failure or (stop.reason or STOPPED_ELSEWHERE if status == "interrupted" else None)
     return Outcome(status, reason, now.measures, now.seconds)
 
@@ -255,27 +240,29 @@ class Stages:
     gan: GAN
     recorder: runs.Recorder
     evaluation: Evaluation
-    draw: "Draw"
+    draw: Draw
     tracker: trackers.Tracker
     progress: console.TrainingProgress
     stop: Stop
 
-    def report_what_is_missing(self, now: Position) -> None:
-        """The row that a run which was asked to stop while it scored has left out."""
+    def report_what_is_missing(self, now: Position) -> bool:
+        """The row that a run which was asked to stop while it scored has left out. False where it is again."""
         iterations = runs.Run(self.recorder.folder, {}).metrics()["iteration"]
-        if now.iteration and now.iteration not in iterations[-1:]:
-            self.report(now)
+        return now.iteration == 0 or now.iteration in iterations[-1:] or self.report(now)
 
-    def report(self, now: Position) -> None:
-        """The row, the line and the grid of an iteration; none of them where the run is asked to stop meanwhile."""
+    def report(self, now: Position) -> bool:
+        """The row, the line and the grid of an iteration, where they are due.
+
+        False, with none of them, where the run is asked to stop while it scores.
+        """
         config, iteration, measures = self.gan.config, now.iteration, dict(now.measures)
         is_sampled, is_scored = iteration % config.sample_interval == 0, self.evaluation.is_due(iteration)
         if not is_sampled and not is_scored:
-            return
+            return True
         if is_scored:
             scores = self._evaluate(iteration)
             if scores is None:
-                return
+                return False
             measures |= scores
         images_seen = iteration * config.batch_size
         self.recorder.append({"iteration": iteration, "images_seen": images_seen, **measures, "seconds": now.seconds})
@@ -286,15 +273,16 @@ class Stages:
         grid = runs.sample_path(self.recorder.folder, iteration) if is_sampled else None
         self.tracker.report(iteration, measures, grid)
         self.draw.curves_now_and_then()
+        return True
 
     def _evaluate(self, iteration: int) -> dict[str, float] | None:
         self.progress.wait_for(f"scoring {self.gan.config.eval_samples:,} images")
         scores = self.evaluation.score(lambda: self.stop.signal)
         if scores is not None:
             is_best = self.evaluation.keep_if_best(iteration, scores)
-            self.recorder.update(yardstick=self.evaluation.facts)
             if is_best:
-                save_best(self.gan, self.evaluation, self.recorder)
+                save_best(self.gan, self.evaluation, self.recorder.folder)
+            self.recorder.update(yardstick=self.evaluation.facts, best=self.evaluation.best)
             line = console.score_line(iteration, scores, is_best)
             console.say(line)
             log.info(line)
@@ -302,96 +290,9 @@ class Stages:
         return scores
 
 
-def save_best(gan: GAN, evaluation: Evaluation, recorder: runs.Recorder) -> None:
-    """Write the generator that scored best, and what it scored."""
-    if evaluation.best is not None:
-        save_network(gan.stock_generator(evaluation.weights), runs.network_path(recorder.folder, "generator_best"))
-        recorder.update(best=evaluation.best)
-
-
-def save(gan: GAN, evaluation: Evaluation, recorder: runs.Recorder, now: Position) -> None:
-    """Write the checkpoint of this iteration, unless it is there, and remove those that are older than is asked for."""
-    path = runs.checkpoint_path(recorder.folder, now.iteration)
-    if not path.exists():
-        checkpoint = Checkpoint(
-            **dataclasses.asdict(now), config=to_dict(gan.config), record=recorder.record, grids=dict(recorder.grids),
-            log_bytes=runs.log_bytes(recorder.folder), metrics=bytes(recorder.metrics),
-            arrays={**gan.state(), **evaluation.arrays()},
-        )  # fmt: skip
-        checkpoints.save(path, checkpoint)
-    for older in runs.checkpoint_paths(recorder.folder)[gan.config.keep_checkpoints :]:
-        older.unlink()
-    return_free_memory()
-
-
-def return_free_memory() -> None:
-    """Give back what a checkpoint's copies and a figure's circular references leave; else the process keeps growing."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # only the GNU C library has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def save_networks(gan: GAN, folder: Path) -> None:
-    """Write the networks as Keras files."""
-    for name, network in gan.stock_networks().items():
-        save_network(network, runs.network_path(folder, name))
-
-
-def save_network(network: keras.Model, path: Path) -> None:
-    """Write a Keras file; equal networks give equal bytes."""
-    with runs.whole_file(path) as temporary:
-        network.save(temporary)
-        _forget_time(temporary)
-
-
-def _forget_time(path: Path) -> None:
-    """Take the date of saving out of a Keras file."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    facts = json.loads(members["metadata.json"])
-    members["metadata.json"] = json.dumps({**facts, "date_saved": "1980-01-01@00:00:00"}).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
-
-
 def _next_chunk(chunk: int, count: int, seconds: float) -> int:
     """Iterations that take about CHUNK_SECONDS; growing step by step, since the first chunk's time is tracing."""
     return max(1, min(2 * chunk, round(CHUNK_SECONDS * count / seconds))) if count == chunk else chunk
-
-
-class Draw:
-    """The pictures of a run."""
-
-    def __init__(self, gan: GAN, recorder: runs.Recorder) -> None:
-        self.gan, self.recorder, self.folder = gan, recorder, recorder.folder
-        config = gan.config
-        # Nothing of the folder's name: the same experiment gives the same picture.
-        self.title = config.name or f"{config.data.name}, {config.model.name}, {config.loss.name}, seed {config.seed}"
-        self.latents = gan.sample_latents(GRID_IMAGES)
-        self.drawn = time.monotonic()
-
-    def grid(self, iteration: int) -> None:
-        """The grid of the fixed latents at an iteration."""
-        generated = images.to_uint8(self.gan.generate(self.latents).numpy())
-        self.recorder.write_grid(iteration, images.grid_png(generated))
-
-    def curves(self) -> None:
-        """Losses and accuracies against iterations."""
-        metrics = runs.Run(self.folder, {}).metrics()
-        runs.write_whole(self.folder / runs.CURVES, images.curves_png(metrics, self.title))
-        return_free_memory()
-        self.drawn = time.monotonic()
-
-    def curves_now_and_then(self) -> None:
-        """The same, where the last drawing is old enough."""
-        if time.monotonic() - self.drawn > CURVES_SECONDS:
-            self.curves()
-
-    def animation(self) -> None:
-        """All grids as one animation."""
-        frames = list(runs.Run(self.folder, {}).samples().items())
-        runs.write_whole(self.folder / runs.ANIMATION, images.animation_gif(frames))
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

@@ -16,19 +16,19 @@ LAYERS = {
     "run": 5, "cli": 5, "verbs": 5, "picture_verbs": 5, "folder_verbs": 5, "evaluate_verb": 5, "verb_options": 5,
     "launching": 4, "training": 4, "resuming": 4, "reproducing": 4,
     "sweeps": 4, "sweep_resuming": 4, "sweep_progress": 4, "jobs": 4,
-    "sampling": 4, "evaluation": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,
+    "sampling": 4, "evaluation": 4, "saving": 4, "exporting": 4, "cards": 4, "trackers": 4, "report": 4, "api": 4,
     "devices": 3, "replicas": 2, "workers": 2,
     "gan": 3, "quality": 3, "features": 3, "comparison": 3, "plots": 3, "exports": 3, "fairness": 3, "tables": 3,
     "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "recovery": 2,
     "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
     "animations": 2, "neighbours": 2, "overview": 3,
     "image_folders": 2, "array_files": 2, "downloads": 2,
-    "config": 1, "images": 1, "image_arrays": 1, "decoding": 1, "console": 1, "expressions": 1,
+    "config": 1, "user_cache": 1, "images": 1, "image_arrays": 1, "decoding": 1, "console": 1, "expressions": 1,
 }  # fmt: skip
 WITH_TENSORFLOW = {
     "devices", "replicas",
     "gan", "models", "losses", "regularizers", "augmentation", "quality", "features", "training", "resuming",
-    "reproducing", "sampling", "evaluation", "exporting",
+    "reproducing", "sampling", "evaluation", "saving", "exporting",
 }  # fmt: skip
 
 

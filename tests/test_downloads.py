@@ -15,14 +15,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return downloads.keras_cache()
 
 
-def test_keeping_never_replaces_a_file(cache):
-    cache.mkdir(parents=True)
-    (cache / "mnist.npz").write_bytes(b"theirs")
-    with pytest.raises(FileExistsError):
-        downloads._keep(b"ours", cache / "mnist.npz")
-    assert [(path.name, path.read_bytes()) for path in cache.iterdir()] == [("mnist.npz", b"theirs")]
-
-
 def test_another_content_than_the_known_one_is_refused_and_not_kept(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,37 @@ def test_a_stop_while_it_scores_loses_nothing(
     same_end(scored_run, tmp_path / "run")
 
 
+def test_a_stop_within_the_last_score_leaves_the_run_unfinished(
+    scored_run: Path, small_config: Make, tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, calls = Evaluation.score, []
+
+    def stopped(self: Evaluation, is_stopped: Callable[[], object]) -> dict[str, float] | None:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return score(self, is_stopped)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "score", stopped)
+        outcome = train(small_config(*SCORED), digits, tmp_path / "run")
+    assert (outcome.status, outcome.reason) == ("interrupted", "Ctrl-C")
+    assert runs.read(tmp_path / "run").metrics()["iteration"] == [2, 3, 4]
+    assert resuming.resume(tmp_path / "run").status == "finished"
+    same_end(scored_run, tmp_path / "run")
+
+
+def test_a_generator_kept_after_the_checkpoint_goes_when_its_score_is_made_again(
+    small_config: Make, tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    train(small_config(*SCORED, "iterations=2"), digits, folder)
+    runs.network_path(folder, "generator_best").write_bytes(b"of an iteration after the checkpoint")
+    monkeypatch.setattr(Evaluation, "is_due", lambda *_: False)
+    assert resuming.resume(folder, ["iterations=4"]).status == "finished"
+    assert not runs.network_path(folder, "generator_best").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [

@@ -12,6 +12,7 @@ import pytest
 from dcgan_exp import features
 from dcgan_exp.config import compose
 from dcgan_exp.data import DEBIAN_FASHION_MNIST, Dataset, load
+from dcgan_exp.user_cache import cache_folder
 
 SHARED_MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
 
@@ -117,7 +118,7 @@ def test_a_labelled_set_is_trained_for_once(blobs: Dataset, tmp_path: Path, monk
     assert first.accuracy(blobs.images, blobs.labels) > 95
     monkeypatch.setattr(features, "train", None)
     assert features.network_for(blobs).sha256 == first.sha256
-    assert len(list(features.cache_folder().iterdir())) == 1
+    assert len(list(cache_folder("features").iterdir())) == 1
 
 
 def test_a_damaged_cache_or_one_that_cannot_be_written_is_no_obstacle(
@@ -128,7 +129,7 @@ def test_a_damaged_cache_or_one_that_cannot_be_written_is_no_obstacle(
     monkeypatch.setattr(features, "train", lambda *_: content)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sound = features.cached("damaged", blobs.images, blobs.labels)
-    (path,) = features.cache_folder().iterdir()
+    (path,) = cache_folder("features").iterdir()
     path.write_bytes(content[:1000])
     assert features.cached("damaged", blobs.images, blobs.labels).sha256 == sound.sha256
     assert path.read_bytes() == content

@@ -169,7 +169,7 @@ def test_a_mapped_file_gives_the_bits_of_an_array(
     np.save(tmp_path / "images.npy", small_images)
     config = small_config(f"data.flip={flip}", "update=shared", "update.discriminator_steps=2")
     array = GAN(config, small_images)
-    monkeypatch.setattr(gan_module, "IN_GRAPH_BYTES", 0)
+    monkeypatch.setattr(gan_module, "IN_MEMORY_BYTES", 0)
     mapped = GAN(config, np.load(tmp_path / "images.npy", mmap_mode="r"))
     assert isinstance(mapped.images, np.memmap)
     assert array.train(0, 5) == mapped.train(0, 5)

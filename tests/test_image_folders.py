@@ -18,7 +18,8 @@ from test_decoding import strangers_files
 from dcgan_exp import data, decoding, image_folders
 from dcgan_exp.config import ConfigError, DataConfig
 from dcgan_exp.image_arrays import fingerprint
-from dcgan_exp.image_folders import ImageFolder, cache_folder, decode, read, walk
+from dcgan_exp.image_folders import ImageFolder, decode, read, walk
+from dcgan_exp.user_cache import cache_folder
 
 RANDOM = np.random.default_rng(0)
 
@@ -26,7 +27,7 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cache_folder()
+    return cache_folder("images")
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_a_changed_folder_is_decoded_anew(folder: Path, change: Callable[[Path],
     after = read(folder, config())
     files = [file.path for file in walk(folder).files]
     np.testing.assert_array_equal(after.images, expected(folder, *files))
-    assert len(list(cache_folder().glob("*/facts.json"))) == 2
+    assert len(list(cache_folder("images").glob("*/facts.json"))) == 2
     assert before.images.shape[0] == 4  # still mapped
 
 
@@ -362,3 +363,17 @@ def test_the_facts_name_the_folder(folder: Path, cache: Path) -> None:
     found: ImageFolder = read(folder, config())
     facts = json.loads(next(cache.glob("*/facts.json")).read_text())
     assert (facts["folder"], facts["classes"], facts["fingerprint"]) == (str(folder), ["a", "b"], found.fingerprint)
+
+
+def test_a_share_of_a_folder_is_held_out_unless_it_is_too_large_to_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.load(config(path=str(folder), held_out=0.0))
+    held = data.load(config(path=str(folder), held_out=0.5))
+    assert (held.is_held_out, whole.is_held_out) == (True, False)
+    assert len(held.images) + len(held.test_images) == len(whole.images)
+    together = [image.tobytes() for image in (*held.images, *held.test_images)]
+    assert sorted(together) == sorted(image.tobytes() for image in whole.images)
+    monkeypatch.setattr(data, "IN_MEMORY_BYTES", whole.images.nbytes - 1)
+    large = data.load(config(path=str(folder), held_out=0.5))
+    assert (large.is_held_out, large.test_images, len(large.images)) == (False, None, len(whole.images))

@@ -275,6 +275,16 @@ def from_yaml(text: str) -> Config:
         raise ConfigError("config", str(error).partition("\n")[0], "plain YAML is needed") from error
 
 
+# What may change without changing a result, wherever it may; the data's fingerprint is checked on its own.
+HARMLESS_KEYS = {
+    "name", "threads", "devices", "workers", "xla",
+    "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
+    "data.path", "data.fallback", "tracker.name", "tracker.project", "tracker.uri", "tracker.mode",
+}  # fmt: skip
+# What leaves the networks as they are: the harmless keys, and those that say when and how they are looked at.
+SIDE_KEYS = HARMLESS_KEYS | {"sample_interval", "eval_interval", "eval_samples", "data.on_bad_file"}
+
+
 def objective_of(config: Config) -> str:
     """What a sweep minimises: the given objective; else the best score, or G's last loss in a run too short for one."""
     return config.objective or ("best.training_kernel_distance" if is_scored(config) else "g_loss")

@@ -201,10 +201,16 @@ class GAN:
         mixing = replicas.own_part(tf.random.stateless_uniform(shape, seed, alg="philox"))
         return self.config.regularizer.weight * self.regularizer(self.discriminator, real, generated, mixing)
 
-    def adapt(self, real_logits: tf.Tensor) -> None:
+    def adapt(self, real_margins: tf.Tensor) -> None:
         """Move ADA's probability after D has judged real images."""
         if self.probability is not None:
-            self.probability.assign(adapted(self.probability.value, real_logits - self.threshold))
+            self.probability.assign(adapted(self.probability.value, real_margins))
+
+    def undecided(self, real_logits: tf.Tensor, generated_logits: tf.Tensor) -> tf.Tensor | float:
+        """The logit of an image of which D can't say whether it is real."""
+        if self.threshold is not None:
+            return self.threshold
+        return replicas.mean((tf.reduce_mean(real_logits) + tf.reduce_mean(generated_logits)) / 2)
 
     def _schedule(self, iteration: tf.Tensor) -> None:
         if self.config.schedule.name == "constant":
@@ -275,10 +281,10 @@ class GAN:
         with replicas.alone():
             optimizer.apply(gradients, variables)
 
-    def accuracy(self, logits: tf.Tensor, real: bool) -> tf.Tensor:
-        """The fraction of images that D judges rightly."""
-        right = logits > self.threshold if real else logits <= self.threshold
-        return tf.reduce_mean(tf.cast(right, tf.float32))
+
+def accuracy(margins: tf.Tensor, real: bool) -> tf.Tensor:
+    """The fraction of images that D judges rightly; `margins` are logits above the undecided one."""
+    return tf.reduce_mean(tf.cast(margins > 0 if real else margins <= 0, tf.float32))
 
 
 def _kind(variable: Any) -> str:
@@ -326,9 +332,10 @@ def book_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
             scaled_loss = gan.discriminator_optimizer.scale_loss(loss)
         gan.descend("discriminator", tape, scaled_loss)
         losses.append(loss)
-        accuracies.append(gan.accuracy(logits, real=purpose == AUGMENT_REAL))
+        margins = logits - gan.threshold
+        accuracies.append(accuracy(margins, real=purpose == AUGMENT_REAL))
         if purpose == AUGMENT_REAL:
-            gan.adapt(logits)
+            gan.adapt(margins)
     with generator_tape:
         logits = gan.judge(gan.generator_head(features, training=True), AUGMENT_OWN, iteration)
         g_loss = gan.loss.generator(logits)
@@ -374,8 +381,10 @@ def _discriminator_step(
         loss = (losses[0] + losses[1]) / 2 + gan.penalty(real_images, generated_images, iteration, step)
         scaled_loss = gan.discriminator_optimizer.scale_loss(loss)
     gan.descend("discriminator", tape, scaled_loss)
-    gan.adapt(real_logits)
-    return list(losses), [gan.accuracy(real_logits, real=True), gan.accuracy(generated_logits, real=False)]
+    undecided = gan.undecided(real_logits, generated_logits)
+    real_margins, generated_margins = real_logits - undecided, generated_logits - undecided
+    gan.adapt(real_margins)
+    return list(losses), [accuracy(real_margins, real=True), accuracy(generated_margins, real=False)]
 
 
 def _watch(tape: tf.GradientTape, network: keras.Model) -> None:

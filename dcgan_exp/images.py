@@ -187,7 +187,7 @@ def curves_png(metrics: Columns, title: str) -> bytes:
     """A PNG, 1200 x 900 pixels, of the losses and accuracies (percent) of metrics.csv against the iterations.
 
     `metrics` are columns of equal length; a value that is null or not finite leaves a hole. Each quality column that
-    holds a number adds a panel of 225 pixels.
+    holds a number adds a panel of 225 pixels; its line runs from score to score, past the rows without one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: it takes half a second
     from matplotlib.figure import Figure
@@ -200,7 +200,7 @@ def curves_png(metrics: Columns, title: str) -> bytes:
     _draw_losses(losses, metrics)
     _draw_accuracies(accuracies, metrics)
     for axes, name in zip(others, qualities, strict=True):
-        _draw(axes, metrics, LINES[name][0], [name])
+        _draw(axes, rows_with(metrics, name), LINES[name][0], [name])
     _draw_iterations([losses, accuracies, *others], metrics)
     title = " ".join(title.encode(errors="replace").decode().split())[:75]
     figure.suptitle(title, x=0.012, ha="left", fontsize=11, fontweight="bold", parse_math=False)
@@ -209,6 +209,12 @@ def curves_png(metrics: Columns, title: str) -> bytes:
         warnings.simplefilter("ignore", UserWarning)  # a title may hold letters that the font lacks
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
+
+
+def rows_with(metrics: Columns, name: str) -> Columns:
+    """The iterations and values of a column, in the rows that have one."""
+    rows = [pair for pair in zip(metrics["iteration"], metrics[name], strict=True) if pair[1] is not None]
+    return {"iteration": [iteration for iteration, _ in rows], name: [value for _, value in rows]}
 
 
 def _values(metrics: Columns, name: str) -> npt.NDArray[np.float64]:

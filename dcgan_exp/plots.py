@@ -11,6 +11,8 @@ import numpy as np
 
 from dcgan_exp import comparison, images, runs
 from dcgan_exp.comparison import Row, differing_keys, hashable, is_present, metric_names
+from dcgan_exp.config import SIDE_KEYS
+from dcgan_exp.images import rows_with
 from dcgan_exp.index import direction
 from dcgan_exp.tables import shown
 
@@ -64,12 +66,12 @@ def write(rows: Sequence[Row], folder: Path) -> list[str]:
 
 def swept_keys(rows: Sequence[Row]) -> list[str]:
     """The keys that differ and are worth an axis: not labels, and not one value a run of text."""
-    return [key for key in differing_keys(rows) if key not in ("name", "data.path", "threads")]
+    return [key for key in differing_keys(rows) if key not in SIDE_KEYS]
 
 
 def difference_labels(rows: Sequence[Row]) -> list[str]:
     """What names each run in a legend: the values that differ, or its folder where nothing does."""
-    keys = [key for key in differing_keys(rows) if key != "threads"]
+    keys = [key for key in differing_keys(rows) if key not in SIDE_KEYS or key == "name"]
     short = {key: key.rpartition(".")[2] for key in keys}
     short = {
         key: key if list(short.values()).count(name) > 1 or name == "name" else name for key, name in short.items()
@@ -131,8 +133,9 @@ def _overlay(rows: Sequence[Row], curves: Sequence[Any], metrics: Sequence[str])
     for axes, metric in zip(panels, metrics, strict=True):
         for number, columns in enumerate(curves):
             name, color = named.get(number, (None, FAINT))
-            values = _numbers(columns.get(metric, ()))
-            iterations = _numbers(columns.get("iteration", ()))
+            is_score = metric in runs.SCORES and metric in columns
+            own = rows_with(columns, metric) if is_score else columns
+            values, iterations = _numbers(own.get(metric, ())), _numbers(own.get("iteration", ()))
             if len(values) == len(iterations):
                 marker = "o" if len(values) <= 20 and name else "None"
                 style = {

@@ -193,6 +193,7 @@ def page_data(rows: Sequence[Row], pictures: Pictures, left_out: list[str]) -> d
         "swept": [printable(key) for key in plots.swept_keys(rows)],
         "common": {printable(key): _value(value) for key, value in first.items() if key not in set(differing)},
         "metrics": [printable(name) for name in metrics],
+        "scores": runs.SCORES,
         "first_metrics": [printable(name) for name in chosen[:2]] if len(chosen) > 2 else [chosen[0]] * 2,
         "groups": [_group_data(group, groups, grouped_metrics) for group in groups],
         "image_height": max(height for height, _ in heights),
@@ -306,7 +307,7 @@ def _group_data(group: Row, groups: Sequence[Row], metrics: Sequence[str]) -> di
         for name in metrics
         if group.counts.get(name)
     }
-    keys = [key for key in comparison.differing_keys(groups) if key not in ("seed", "name")]
+    keys = [key for key in plots.swept_keys(groups) if key != "seed"]
     shared = " ".join(f"{key.rpartition('.')[2]}={shown(key, group.get(key)) or 'null'}" for key in keys)
     members = fairness.name_some([entry.folder.name for entry in group.entries])
     return {"label": printable(shared or members), "members": printable(members), "n": group.get("n"), "metrics": found}

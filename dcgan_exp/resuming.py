@@ -15,18 +15,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dcgan_exp import checkpoints, console, data, locks, recovery, runs, workers
-from dcgan_exp.config import Config, ConfigError, flatten, from_mapping, known_keys, to_dict
+from dcgan_exp.config import HARMLESS_KEYS, Config, ConfigError, flatten, from_mapping, known_keys, to_dict
 from dcgan_exp.recovery import Findings
 
 if TYPE_CHECKING:
     from dcgan_exp import training
 
-# What may change without changing a result. The data's fingerprint is checked, wherever they come from.
-HARMLESS = {
-    "name", "threads", "devices", "workers", "xla",
-    "checkpoint_interval", "keep_checkpoints", "job_timeout", "objective",
-    "data.path", "data.fallback", "tracker.name", "tracker.project", "tracker.uri", "tracker.mode",
-}  # fmt: skip
 ALREADY_FINISHED = "it is finished already; nothing was changed"
 
 
@@ -130,7 +124,7 @@ def changed_config(config: Config, overrides: Sequence[str]) -> Config:
 def check_same_result(found: Findings, config: Config) -> None:
     """Raises RunError where going on with another configuration would give what no single run gives."""
     old, new = dict(flatten(to_dict(found.recorded_config))), dict(flatten(to_dict(config)))
-    changed = [key for key in new if new[key] != old.get(key) and key not in HARMLESS]
+    changed = [key for key in new if new[key] != old.get(key) and key not in HARMLESS_KEYS]
     if config.batch_normalization == "per_replica" and new["devices"] != old.get("devices"):
         changed.append("devices")
     fork = f"copy it and go on there: dcgan-exp resume {found.folder} ... --fork NEW_FOLDER"

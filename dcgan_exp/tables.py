@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dcgan_exp.comparison import Row, is_present
+from dcgan_exp.config import SIDE_KEYS
 from dcgan_exp.console import duration
 from dcgan_exp.index import direction
 
@@ -112,7 +113,8 @@ def _fitting(cells: dict[str, list[str]], width: int | None) -> tuple[list[str],
 def _dispensable(cells: dict[str, list[str]]) -> list[str]:
     """The columns that can be hidden, in the order in which they are: what takes the most different values last."""
     bests = [key for key in cells if key.startswith("best.")]
-    found = [key for start in LEAST_IMPORTANT for key in cells if key.startswith(start)]
+    found = [key for key in cells if key in SIDE_KEYS and key != "name"]
+    found += [key for start in LEAST_IMPORTANT for key in cells if key.startswith(start)]
     found += [key for key in cells if f"best.{key}" in cells] + ["iteration", *reversed(bests[1:])]
     varied = [key for key in cells if key not in ("run", "status", "diagnosis", *bests)]
     found += sorted(varied, key=lambda key: len(set(cells[key])))

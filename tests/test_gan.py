@@ -282,3 +282,21 @@ def test_names_agree() -> None:
     assert {compose([f"optimizer={choice}"]).optimizer.name for choice in config_module.choices("optimizer")} == set(
         OPTIMIZERS
     )
+
+
+def test_a_relativistic_discriminator_is_measured_by_the_middle_of_its_logits(
+    small_config: Make, small_images: np.ndarray
+) -> None:
+    gan = GAN(small_config("loss=relativistic", "update=shared"), small_images)
+    offset = gan.discriminator.layers[-1].bias
+    offset.assign([1000.0])  # the loss does not see it
+    shifted, _ = gan.train(0, 1)
+    gan = GAN(small_config("loss=relativistic", "update=shared"), small_images)
+    real = gan.discriminator(gan.real_images(tf.constant(1, tf.int64)), training=True).numpy()
+    generated = gan.discriminator(gan.generator(gan.latents(tf.constant(1, tf.int64)), training=True), training=True)
+    middle = (real.mean() + generated.numpy().mean()) / 2
+    measures, _ = gan.train(0, 1)
+    assert measures["d_accuracy_real"] == pytest.approx(100 * (real > middle).mean())
+    assert measures["d_accuracy_fake"] == pytest.approx(100 * (generated.numpy() <= middle).mean())
+    assert shifted["d_loss"] == pytest.approx(measures["d_loss"], abs=1e-3)
+    assert shifted["d_accuracy"] == pytest.approx(measures["d_accuracy"], abs=13)  # float32's digits beyond 1000

@@ -74,9 +74,12 @@ def _show(found: list[dict[str, Any]], facts: dict[str, object]) -> None:
                 table.add_row(name, _number(value))
     else:
         for name in found[0]:
-            table.add_column(name.replace("_", " "), justify="left" if name == "generator" else "right")
+            is_name = name == "generator"
+            table.add_column(name.replace("_", " "), justify="left" if is_name else "right", no_wrap=is_name)
         for scores in found:
             table.add_row(*(printable(v) if isinstance(v, str) else _number(v) for v in scores.values()))
+    if not console.console.is_terminal:
+        console.console.width = 10_000  # a pipe has no edge at which a row would have to break
     console.console.print(table)
     console.say(
         f"{facts['samples']:,} samples against {facts['reference_images']:,} {facts['reference']};"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dcgan_exp import console, runs
+from dcgan_exp import console, generator_files, runs
 from dcgan_exp.verb_options import DONE, add_run, check_output, dataset_of, tell, whole_number, working
 
 
@@ -23,6 +23,9 @@ def evaluate(options: argparse.Namespace) -> int:
     """Score generators with this project's yardstick, on the latents that the run's own scores come from."""
     path = check_output(options.output, (".json",), options.force) if options.output else None
     run = runs.read(options.run)
+    chosen = list(_checkpoints(run)) if options.checkpoint == "all" else [options.checkpoint]
+    for checkpoint in chosen or [None]:
+        generator_files.candidates(run, checkpoint, options.raw)  # is it there? Before TensorFlow's seconds
     dataset = dataset_of(run)
     with working(options, "loading TensorFlow"), console.native_noise_silenced():
         from dcgan_exp import evaluation, quality, sampling
@@ -30,7 +33,6 @@ def evaluate(options: argparse.Namespace) -> int:
 
     config = from_mapping(run.config())
     found: list[dict[str, Any]] = []
-    chosen = list(_checkpoints(run)) if options.checkpoint == "all" else [options.checkpoint]
     generators = [sampling.load_generator(run, checkpoint, options.raw) for checkpoint in chosen]
     with working(options, "measuring the real images"):
         yardstick = quality.Yardstick(dataset)

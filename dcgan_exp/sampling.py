@@ -4,12 +4,11 @@ A `.keras` file is never deserialised, since a stranger's could run code: the ne
 configuration, and only numbers are read into it.
 """
 
-import contextlib
 import io
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from dcgan_exp import checkpoints, config, runs
+from dcgan_exp import checkpoints, config, generator_files, runs
 from dcgan_exp.images import Pixels
 from dcgan_exp.models import Architecture, build_generator
 
@@ -114,10 +113,11 @@ def load_generator(
     `checkpoint` is an iteration, `best` or `last`; null is what the run ended with, or its newest checkpoint while
     it trains. `precision` null is that of the run.
     """
+    paths = generator_files.candidates(run, checkpoint, raw)
     settings = _config(run)
     settings.precision = precision or settings.precision
     network = build_generator(Architecture.of(settings))
-    weights, source = _weights(run, network, checkpoint, raw)
+    weights, source = _weights(paths, network, raw)
     network.set_weights(weights)
     return Generator(network, source)
 
@@ -129,43 +129,16 @@ def _config(run: runs.Run) -> config.Config:
         raise runs.RunError(f"{run.folder / runs.CONFIG} can't be used: {error}") from error
 
 
-def _weights(
-    run: runs.Run, network: keras.Model, checkpoint: str | None, raw: bool
-) -> tuple[list[npt.NDArray[Any]], str]:
-    """The chosen weights, and where they come from."""
-    saved = _saved_network(run, "generator_raw" if raw else "generator") or _saved_network(run, "generator")
-    if checkpoint == "best":
-        saved = _saved_network(run, "generator_best")
-    elif checkpoint in (None, "last"):
-        if saved is None or run.status != "finished":  # the file of an earlier end may be older than the checkpoints
-            for path in runs.checkpoint_paths(run.folder):
-                with contextlib.suppress(checkpoints.DamageError):  # damaged, or removed by the run at this instant
-                    return _checkpoint_weights(path, network, raw)
-    else:
-        wanted = {str(int(path.stem)): path for path in runs.checkpoint_paths(run.folder)}.get(checkpoint)
-        if wanted is not None:
-            try:
-                return _checkpoint_weights(wanted, network, raw)
-            except checkpoints.DamageError as error:
-                raise runs.RunError(str(error)) from error
-        saved = saved if run.status == "finished" and checkpoint == str(run.record.get("iteration")) else None
-    if saved is None:
-        raise runs.RunError(_nothing(run, checkpoint))
-    return read_weights(saved, network), saved.name
-
-
-def _saved_network(run: runs.Run, name: str) -> Path | None:
-    path = runs.network_path(run.folder, name)
-    return path if path.exists() else None
-
-
-def _nothing(run: runs.Run, checkpoint: str | None) -> str:
-    if checkpoint in (None, "last"):
-        return f"{run.folder} holds no generator yet: it is {run.status} at iteration {run.record.get('iteration', 0)}"
-    there = [str(int(path.stem)) for path in reversed(runs.checkpoint_paths(run.folder))]
-    there += ["best"] if _saved_network(run, "generator_best") else []
-    there += ["last"] if there or _saved_network(run, "generator") else []
-    return f"{run.folder} has no checkpoint {checkpoint}; there is {', '.join(there) or 'none'}"
+def _weights(paths: Sequence[Path], network: keras.Model, raw: bool) -> tuple[list[npt.NDArray[Any]], str]:
+    """The weights in the first of the files that is not a damaged checkpoint, and where they come from."""
+    for path in paths:
+        if path.suffix != runs.CHECKPOINT_SUFFIX:
+            return read_weights(path, network), path.name
+        try:
+            return _checkpoint_weights(path, network, raw)
+        except checkpoints.DamageError as error:  # or removed by the run at this instant
+            damage = error
+    raise runs.RunError(str(damage))
 
 
 def _checkpoint_weights(path: Path, network: keras.Model, raw: bool) -> tuple[list[npt.NDArray[Any]], str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcgan_exp import console, runs
+from dcgan_exp import console, generator_files, runs
 
 if TYPE_CHECKING:
     from dcgan_exp.data import Dataset
@@ -118,7 +118,8 @@ def tracked(options: argparse.Namespace, parts: "Iterable[Pixels]", total: int, 
 
 def generator_of(options: argparse.Namespace, precision: str | None = None) -> "Generator":
     """The generator that the options name. Raises RunError."""
-    run = runs.read(options.run)  # before TensorFlow's seconds
+    run = runs.read(options.run)
+    generator_files.candidates(run, options.checkpoint, options.raw)  # is it there? Before TensorFlow's seconds
     with working(options, "loading TensorFlow and the generator"), console.native_noise_silenced():
         from dcgan_exp import sampling
 

@@ -1,5 +1,6 @@
 """The whole loop on real digits, for a few iterations: what it leaves in the run folder, and how it ends."""
 
+import itertools
 import json
 import os
 import signal
@@ -147,3 +148,19 @@ def test_an_error_is_recorded_with_its_traceback(
     record = runs.read(tmp_path / "run").record
     assert (record["status"], record["reason"]) == ("failed", "ValueError: broken on purpose")
     assert "Traceback" in (tmp_path / "run" / runs.LOG).read_text()
+
+
+def test_a_clock_that_is_set_back_changes_dates_only(
+    finished_run: Path, small_config: Make, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(2_000_000_000, -3_600)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(next(clock)))
+        assert train(small_config(), digits, tmp_path / "run").status == "finished"
+    run, whole = runs.read(tmp_path / "run"), runs.read(finished_run)
+    assert run.record["heartbeat"] < 2_000_000_000
+    assert 0 < run.record["seconds"] < 600
+    assert {**run.metrics(), "seconds": []} == {**whole.metrics(), "seconds": []}
+    assert all(
+        path.read_bytes() == whole.samples()[iteration].read_bytes() for iteration, path in run.samples().items()
+    )

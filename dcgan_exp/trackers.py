@@ -73,8 +73,8 @@ class Tracker:
         if not self._is_over:
             try:
                 self._reports.put_nowait((report[0], report[1:]))
-            except queue.Full:  # it hangs, and memory is not for its backlog
-                self._is_over = True
+            except queue.Full:  # memory is not for its backlog
+                self._give_up("it does not answer")
 
     def _work(self, config: Config, folder: Path) -> None:
         try:
@@ -84,9 +84,11 @@ class Tracker:
                 if method == "finish":
                     return
         except Exception as error:  # theirs may be anything
-            self._is_over = True
-            told = f"{type(error).__name__}: {error}".partition("\n")[0]
-            console.warn(f"tracker={self.name} is told nothing more: {told}; the run goes on")
+            self._give_up(f"{type(error).__name__}: {error}".partition("\n")[0])
+
+    def _give_up(self, reason: str) -> None:
+        self._is_over = True
+        console.warn(f"tracker={self.name} is told nothing more: {reason}; the run goes on")
 
 
 def parameters(config: Config) -> Iterator[tuple[str, Any]]:

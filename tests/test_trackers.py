@@ -4,7 +4,6 @@ import glob
 import importlib.util
 import struct
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,10 +41,10 @@ class Failing:
 
 
 class Hanging:
-    """A tracker that never answers."""
+    """A tracker that never answers: a test that waits for it never ends."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        threading.Event().wait(60)
+        threading.Event().wait()
 
 
 @pytest.fixture
@@ -80,19 +79,16 @@ def test_a_tracker_that_hangs_is_left(
 ) -> None:
     monkeypatch.setitem(trackers.BACKENDS, "mlflow", Hanging)
     monkeypatch.setattr(trackers, "FINISH_SECONDS", 0.1)
-    started = time.monotonic()
     tell(compose(["tracker=mlflow"]), tmp_path, grid)
-    assert time.monotonic() - started < 2
     assert "did not answer" in warned[0]
 
 
-def test_reporting_takes_no_time(tmp_path: Path, grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporting_never_waits(tmp_path: Path, grid: Path, warned: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trackers.BACKENDS, "mlflow", Hanging)
     tracker = trackers.Tracker(compose(["tracker=mlflow"]), tmp_path)
-    started = time.perf_counter()
-    for iteration in range(2 * trackers.MOST_WAITING):  # beyond what is kept
+    for iteration in range(2 * trackers.MOST_WAITING):
         tracker.report(iteration, MEASURES, grid)
-    assert (time.perf_counter() - started) / (2 * trackers.MOST_WAITING) < 1e-3
+    assert warned == ["tracker=mlflow is told nothing more: it does not answer; the run goes on"]
 
 
 def test_a_missing_package_is_told_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,7 @@ def test_watch_redraws_until_it_is_stopped(tmp_path: Path) -> None:
         seen = running.stdout.readline()
     time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=20)
+    _, errors = running.communicate(timeout=120)
     assert (running.returncode, errors) == (0, "")
 
 

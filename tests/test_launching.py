@@ -100,7 +100,10 @@ def test_ctrl_c_while_images_are_decoded_leaves_nothing(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1] == "interrupted\n"
+    try:
+        assert process.communicate(timeout=120)[1] == "interrupted\n"
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert not (tmp_path / "run").exists()
     assert not [path for path in tmp_path.glob("cache/dcgan-exp/images/*") if path.suffix != ".lock"]

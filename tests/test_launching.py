@@ -94,7 +94,11 @@ def test_ctrl_c_while_images_are_decoded_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), "data=image_folder", "data.path=images", "hydra.run.dir=run"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment,
+        # A shell's background jobs ignore it, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("cache/dcgan-exp/images/*.part/*")):
         assert time.monotonic() < deadline

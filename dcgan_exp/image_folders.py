@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import PIL
+import simplejpeg
 
 from dcgan_exp import console, decoding
 from dcgan_exp.config import ConfigError, DataConfig
@@ -34,7 +35,8 @@ from dcgan_exp.decoding import SUFFIXES, Block, Settings
 from dcgan_exp.image_arrays import Images, Labels, fingerprint
 from dcgan_exp.user_cache import cache_folder
 
-RECIPE = 1  # part of a cache entry's name: a change of the decoding makes the old ones unused
+RECIPE = 2  # part of a cache entry's name: a change of the decoding makes the old ones unused
+DECODERS = (PIL.__version__, simplejpeg.__version__)
 BLOCK = 64  # files that a worker decodes at a time
 AHEAD = 4  # blocks a worker that may wait for an earlier one
 SHOWN = 5  # unreadable files in the one line that tells of them
@@ -175,7 +177,7 @@ def _classes(files: Sequence[File]) -> list[str]:
 
 
 def _key(listing: Listing, settings: Settings) -> str:
-    digest = hashlib.sha256(json.dumps([RECIPE, PIL.__version__, asdict(settings), listing.refused]).encode())
+    digest = hashlib.sha256(json.dumps([RECIPE, *DECODERS, asdict(settings), listing.refused]).encode())
     for file in listing.files:
         digest.update(os.fsencode(file.path) + b"\0" + repr(file.identity).encode())
     return digest.hexdigest()[:32]

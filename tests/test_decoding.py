@@ -7,6 +7,7 @@ import sys
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,29 @@ def test_a_large_jpeg_is_halved_while_it_is_decoded_and_looks_the_same(tmp_path:
     difference = np.abs(decode(path, Settings(32, 3, "center")) - exact)
     assert difference.max() <= 6
     assert difference.mean() < 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("arguments", [{}, {"quality": 95, "subsampling": 0}, {"progressive": True}])
+def test_a_plain_jpeg_is_what_pillow_makes_of_it(mode: str, arguments: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    Image.fromarray(SMOOTH).convert(mode).save(content, "JPEG", **arguments)
+    found = decoding.plain_jpeg(content.getvalue(), 60)
+    assert found is not None
+    expected = np.asarray(Image.open(content)).reshape(found.shape)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_jpeg_that_is_not_plain_is_left_to_pillow() -> None:
+    contents = {"turned": io.BytesIO(), "CMYK": io.BytesIO(), "damaged": io.BytesIO()}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(SMOOTH).save(contents["turned"], "JPEG", exif=exif)
+    Image.fromarray(SMOOTH).convert("CMYK").save(contents["CMYK"], "JPEG")
+    Image.fromarray(SMOOTH).save(contents["damaged"], "JPEG")
+    contents["damaged"].truncate(contents["damaged"].tell() - 200)
+    for content in contents.values():
+        assert decoding.plain_jpeg(content.getvalue(), 60) is None
 
 
 # Strangers' files --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
+import PIL
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -31,8 +32,9 @@ SMALL = 2**20  # bytes: a larger file is not read at once
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 PNG_HEADER = len(PNG_START) + 17  # its fields and their checksum
 PNG_MODES = {0: "L", 2: "RGB"}
-JPEG_CHANNELS = {"Gray": ("GRAY", 1), "YCbCr": ("RGB", 3), "RGB": ("RGB", 3)}  # of the file's colours
+JPEG_MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}  # of the file's colours
 JPEG_METADATA = b"\xff\xe1"  # where the orientation may stand; within the pixels' own bytes it can't occur
+DECODERS = (PIL.__version__, simplejpeg.__version__)  # other versions may give other pixels
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
@@ -121,22 +123,20 @@ def plain_png(content: bytes) -> Images | None:
 
 def plain_jpeg(content: bytes, size: int) -> Images | None:
     """(height, width, 1 or 3) of a whole JPEG in grey or colour that is not turned, several times as fast as by
-    Pillow where it is small. One that is much larger than `size` is made smaller while it is decoded, no further than
-    to `DRAFT` times that. Null for any other, damaged ones too."""
+    Pillow where it is small, and with the same pixels: one that is much larger than `size` is halved too. Null for any
+    other, damaged ones too."""
     if not content.startswith(b"\xff\xd8\xff") or JPEG_METADATA in content:
         return None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
-        if colors not in JPEG_CHANNELS:
+        if colors not in JPEG_MODES or width * height > MOST_PIXELS:
             return None
-        mode, channels = JPEG_CHANNELS[colors]
-        least = DRAFT * size if min(height, width) >= 2 * DRAFT * size else 0
-        if width * height > MOST_PIXELS:
-            return None
-        found: Images = simplejpeg.decode_jpeg(content, mode, min_height=least, min_width=least)
+        fraction = max(n for n in (1, 2, 4, 8) if n == 1 or n * DRAFT * size <= min(height, width))
+        least = -(-height // fraction), -(-width // fraction)
+        found: Images = simplejpeg.decode_jpeg(content, JPEG_MODES[colors], min_height=least[0], min_width=least[1])
     except ValueError:
         return None
-    return found.reshape(*found.shape[:2], channels)
+    return found
 
 
 def pixels(image: Image.Image) -> Images:

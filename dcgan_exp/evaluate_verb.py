@@ -23,8 +23,8 @@ def evaluate(options: argparse.Namespace) -> int:
     """Score generators with this project's yardstick, on the latents that the run's own scores come from."""
     path = check_output(options.output, (".json",), options.force) if options.output else None
     run = runs.read(options.run)
-    chosen = list(_checkpoints(run)) if options.checkpoint == "all" else [options.checkpoint]
-    for checkpoint in chosen or [None]:
+    chosen = list(_checkpoints(run)) or [None] if options.checkpoint == "all" else [options.checkpoint]
+    for checkpoint in chosen:
         generator_files.candidates(run, checkpoint, options.raw)  # is it there? Before TensorFlow's seconds
     dataset = dataset_of(run)
     with working(options, "loading TensorFlow"), console.native_noise_silenced():

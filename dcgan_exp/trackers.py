@@ -87,8 +87,9 @@ class Tracker:
             self._give_up(f"{type(error).__name__}: {error}".partition("\n")[0])
 
     def _give_up(self, reason: str) -> None:
+        if not self._is_over:
+            console.warn(f"tracker={self.name} is told nothing more: {reason}; the run goes on")
         self._is_over = True
-        console.warn(f"tracker={self.name} is told nothing more: {reason}; the run goes on")
 
 
 def parameters(config: Config) -> Iterator[tuple[str, Any]]:

@@ -113,6 +113,15 @@ def test_a_plain_jpeg_is_what_pillow_makes_of_it(mode: str, arguments: dict[str,
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("size", [10, 11, 20, 21, 40, 41, 300])
+def test_a_large_plain_jpeg_is_halved_as_by_pillow(size: int) -> None:
+    content = io.BytesIO()
+    Image.fromarray(SMOOTH).resize((331, 250)).save(content, "JPEG")
+    with Image.open(content) as image:
+        image.draft("RGB", (decoding.DRAFT * size, decoding.DRAFT * size))
+        np.testing.assert_array_equal(decoding.plain_jpeg(content.getvalue(), size), np.asarray(image))
+
+
 def test_a_jpeg_that_is_not_plain_is_left_to_pillow() -> None:
     contents = {"turned": io.BytesIO(), "CMYK": io.BytesIO(), "damaged": io.BytesIO()}
     exif = Image.Exif()

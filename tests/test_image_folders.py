@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,11 @@ import pytest
 from PIL import Image
 from test_decoding import strangers_files
 
-from dcgan_exp import data, decoding, image_folders
+from dcgan_exp import data, decoding_processes, image_folders
 from dcgan_exp.config import ConfigError, DataConfig
+from dcgan_exp.decoding_processes import decode
 from dcgan_exp.image_arrays import fingerprint
-from dcgan_exp.image_folders import ImageFolder, decode, read, walk
+from dcgan_exp.image_folders import ImageFolder, read, walk
 from dcgan_exp.user_cache import cache_folder
 
 RANDOM = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_what_is_no_image_by_name_is_left_alone(folder: Path) -> None:
 def test_channels_are_those_of_the_files_unless_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = read(folder, config())
     assert grey.images.shape[3] == 1
-    monkeypatch.setattr(image_folders, "BLOCK", 2)  # so that the colours come when something is written
+    monkeypatch.setattr(decoding_processes, "BLOCK", 2)  # so that the colours come when something is written
     pixels = save(folder / "b/9.png", "RGB")
     mixed = read(folder, config())
     np.testing.assert_array_equal(mixed.images[:4], np.repeat(grey.images, 3, axis=3))
@@ -183,28 +183,6 @@ def test_fewer_than_two_images_are_refused(tmp_path: Path, names: list[str], cac
 def test_an_absent_folder_and_a_file_are_refused(folder: Path) -> None:
     for path in (folder / "absent", folder / "a" / "10.png"):
         assert "no such folder" in refused(path)
-
-
-def test_a_file_that_crashes_its_decoder_costs_that_file_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = (
-        "import os, sys; from dcgan_exp import decoding; real = decoding.decode\n"
-        "decoding.decode = lambda path, s: os.kill(os.getpid(), 11) if path.endswith('0.png') else real(path, s)\n"
-        "decoding.work(sys.stdin.buffer, sys.stdout.buffer)"
-    )
-    real = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda command, **options: real([sys.executable, "-c", program], **options)
-    )
-    found = read(folder, config())
-    np.testing.assert_array_equal(found.images, expected(folder, "a/2.PNG", "b/1.png"))
-    assert found.skipped == [f"{name}: it crashes the decoder" for name in ("a/10.png", "b/0.png")]
-
-
-def test_decoders_that_can_not_start_are_no_fault_of_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: real([sys.executable, "-c", "exit(3)"], **options))
-    with pytest.raises(RuntimeError, match="exit code 3"):
-        read(folder, config())
 
 
 def test_a_folder_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,14 +327,6 @@ def test_a_process_that_is_killed_leaves_no_half_of_an_entry(folder: Path, cache
     assert not list(cache.glob("*/facts.json"))
     assert len(read(folder, config(channels=1)).images) == 3004
     assert not list(cache.glob("*.part"))
-
-
-def test_leaving_early_ends_the_decoders(folder: Path) -> None:
-    paths = [file.path for file in walk(folder).files] * 200
-    blocks = decode(folder, paths, decoding.Settings(8, None, "center"))
-    next(blocks)
-    blocks.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decoding")]
 
 
 def test_the_facts_name_the_folder(folder: Path, cache: Path) -> None:

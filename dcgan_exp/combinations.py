@@ -22,9 +22,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, explain, from_hydra
+from dcgan_exp.config import CONF_FOLDER, Config, ConfigError, explained, from_hydra
 
 PAIRS = "zip"
 LONGEST_NAME = 80
@@ -55,16 +54,13 @@ class Plan:
 def plan(overrides: Sequence[str]) -> Plan:
     """Compose and check everything that the command line can lead to. Raises ConfigError for the first that is bad."""
     overrides, pairs = expand_pairs(overrides)
-    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+    with explained(overrides), initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        try:
-            base = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN, from_shell=False)
-            listed = [f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()]
-            parsed = OverridesParser.create(loader).parse_overrides([*listed, *base.hydra.overrides.task])
-            is_known = base.hydra.sweeper._target_ == BASIC_SWEEPER
-            jobs = BasicSweeper.split_arguments(parsed, None)[0] if is_known else list(_probes(parsed))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise explain(error, overrides) from error
+        base = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN, from_shell=False)
+        listed = [f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()]
+        parsed = OverridesParser.create(loader).parse_overrides([*listed, *base.hydra.overrides.task])
+        is_known = base.hydra.sweeper._target_ == BASIC_SWEEPER
+        jobs = BasicSweeper.split_arguments(parsed, None)[0] if is_known else list(_probes(parsed))
         if not jobs:
             raise ConfigError("--multirun", " ".join(overrides), "these values make no job at all")
         fixed = list(_fixed(parsed).values())
@@ -77,13 +73,11 @@ def plan(overrides: Sequence[str]) -> Plan:
 
 def compose_job(loader: Any, base: DictConfig, arguments: list[str]) -> Config:
     """What a launcher composes for a job. Raises ConfigError."""
-    try:
+    with explained(arguments):
         composed = loader.load_sweep_config(base, arguments)
         OmegaConf.set_struct(composed, False)
         del composed["hydra"]
         return from_hydra(composed)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, arguments) from error
 
 
 def _fixed(parsed: Sequence[Override]) -> dict[str, str]:

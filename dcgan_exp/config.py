@@ -8,6 +8,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -228,10 +229,18 @@ def register_schema() -> None:
 def compose(overrides: Sequence[str] = ()) -> Config:
     """The configuration that `python run.py OVERRIDES...` would run. Raises ConfigError."""
     register_schema()
+    with explained(overrides), initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+        return from_hydra(hydra.compose("config", overrides=list(overrides)))
+
+
+@contextmanager
+def explained(overrides: Sequence[str]) -> Iterator[None]:
+    """What Hydra refuses within it is raised as a ConfigError."""
     try:
-        with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
-            return from_hydra(hydra.compose("config", overrides=list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
+        yield
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: model=3, a group's choice
         raise explain(error, overrides) from error
 
 
@@ -515,6 +524,13 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> ConfigError:
     ):
         group, _, name = match.group(1).rpartition("/")
         return ConfigError(group, name, "choose from " + ", ".join(match.group(2).split()[:40]))
+    if "Config group override must be" in text:
+        no_name = re.compile(r"null|true|false|nan|inf|[-+]?[\d.].*", re.IGNORECASE)
+        for group, value in given.items():
+            if no_name.fullmatch(value) and (choices(group) or group.startswith("hydra")):
+                return ConfigError(group, value, "choose from " + (", ".join(choices(group)) or "the group's names"))
+    if match := re.search(r"Could not load '([^']+)/([^']+)'", text):
+        return ConfigError(match.group(1), match.group(2), "choose from " + ", ".join(choices(match.group(1))))
     if match := re.search(r"Could not override '([^']+)'", text):
         return _unknown(match.group(1), given.get(match.group(1), ""))
     if match := re.search(r"Key '([^']*)' (?:is )?not in '?\w+'?(?s:.*?)full_key: (\S+)", text):

@@ -31,6 +31,7 @@ from dcgan_exp.config import (
     choices,
     compose,
     explain,
+    explained,
     flatten,
     from_hydra,
     is_scored,
@@ -129,7 +130,7 @@ def preflight(overrides: Sequence[str]) -> bool:
 
     False in a worker that is not the chief: it must not come to Hydra's `main`, which makes a run folder.
     """
-    with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+    with explained(overrides), initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
     folder = Path(composed.hydra.run.dir)
     config = task_config(composed)

@@ -38,7 +38,8 @@ class ConfigError(ValueError):
 
 
 def limited(default: Any = None, **limits: Any) -> Any:
-    """A dataclass field with its allowed values: `above`, `at_least`, `below`, `at_most`, `choices` or `size`.
+    """A dataclass field with its allowed values: `above`, `at_least`, `below`, `at_most`, `choices` or `size`;
+    `null` says what null means.
 
     For a list, the limits hold for each element and `size=(least, most)` for its length.
     """
@@ -195,7 +196,7 @@ class Config:
     sample_interval: int = limited(1000, at_least=1)  # iterations between two rows and grids
     checkpoint_interval: int = limited(1000, at_least=1)  # iterations between two checkpoints
     keep_checkpoints: int = limited(2, at_least=1, at_most=1_000_000)  # the newest ones; the older are removed
-    eval_interval: int | None = limited(None, at_least=1)  # iterations between two scores; null = none
+    eval_interval: int | None = limited(None, at_least=1, null="never")  # iterations between two scores
     eval_samples: int = limited(10_000, at_least=100, at_most=1_000_000)  # images that are scored
     seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # weights, batches and training latents
     sample_seed: int = limited(0, at_least=0, at_most=2**31 - 1)  # the latents of the grids
@@ -206,7 +207,7 @@ class Config:
     workers: str = limited("tf_config", choices=("tf_config", "slurm"))  # who says which processes train together
     xla: bool | None = None  # null = on a single GPU
     batch_normalization: str = limited("synchronized", choices=("synchronized", "per_replica"))
-    job_timeout: float | None = limited(None, above=0.0)  # seconds that a job of a sweep may take; null = no limit
+    job_timeout: float | None = limited(None, above=0.0, null="no limit")  # seconds that a job of a sweep may take
     # What a sweep sorts by and minimises: a metric's last value, or best.METRIC; null = see `objective_of`.
     objective: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
@@ -371,7 +372,8 @@ def _describe_range(limits: dict[str, Any]) -> str:
     words = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
     told = [f"{word} {limits[name]:g}" if limits[name] < 1e6 else f"{word} {limits[name]}"
             for name, word in words.items() if name in limits]  # fmt: skip
-    return "a finite number" + (" " if told else "") + " and ".join(told)
+    or_null = f", or null for {limits['null']}" if "null" in limits else ""
+    return "a finite number" + (" " if told else "") + " and ".join(told) + or_null
 
 
 def choices(group: str) -> list[str]:

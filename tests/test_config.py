@@ -27,6 +27,7 @@ BAD = {
     "+foo=1": "foo=1: there is no such key",
     "model.generator.width=[3]": "did you mean model.generator.widths?",
     "model=huge": "model=huge: choose from book,",
+    "eval_interval=0": "eval_interval=0: allowed is a finite number at least 1, or null for never",
     "model=null": "model=null: choose from book,",
     "+experiment=3": "experiment=3: choose from best,",
     "model=[book,huge]": "model=huge: choose from book,",

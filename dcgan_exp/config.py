@@ -38,10 +38,10 @@ class ConfigError(ValueError):
 
 
 def limited(default: Any = None, **limits: Any) -> Any:
-    """A dataclass field with its allowed values: `above`, `at_least`, `below`, `at_most`, `choices` or `size`;
-    `null` says what null means.
+    """A dataclass field with its allowed values: `above`, `at_least`, `below`, `at_most`, `choices` or `size`.
 
-    For a list, the limits hold for each element and `size=(least, most)` for its length.
+    `null` says what null means, to whoever gives a value that is not allowed. For a list, the limits hold for each
+    element and `size=(least, most)` for its length.
     """
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=limits)

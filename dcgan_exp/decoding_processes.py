@@ -5,15 +5,15 @@ import queue
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from dcgan_exp import decoding
+from dcgan_exp.concurrency import in_order
 from dcgan_exp.decoding import Block, Settings
 
 BLOCK = 64  # files that a worker decodes at a time
@@ -79,15 +79,10 @@ def decode(root: Path, paths: Sequence[str], settings: Settings) -> Iterator[Blo
         finally:
             idle.put(worker)
 
-    pending: deque[Future[list[Block]]] = deque()
     executor = ThreadPoolExecutor(len(workers), thread_name_prefix="decoding")
     try:
-        for block in blocks:
-            pending.append(executor.submit(work, block))
-            if len(pending) > AHEAD * len(workers):
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        for decoded in in_order(executor, work, blocks, AHEAD * len(workers)):
+            yield from decoded
     finally:
         is_over.set()
         for worker in workers:

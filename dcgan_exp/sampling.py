@@ -9,6 +9,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dcgan_exp import checkpoints, config, generator_files, runs
+from dcgan_exp.concurrency import in_order
 from dcgan_exp.images import Pixels
 from dcgan_exp.models import Architecture, build_generator
 
 BATCH = 100  # images drawn together, always all of them: what an image looks like must not depend on the count
+AT_ONCE = 2  # batches drawn side by side, so that one fills the cores while small operations of the other keep one busy
 WEIGHTS = "model.weights.h5"  # Keras' own name inside a .keras file
 MOST_WEIGHTS_BYTES = 4 * 2**30
 
@@ -51,9 +54,13 @@ class Generator:
 
     def batches(self, count: int, seed: int) -> Iterator[Pixels]:
         """The first `count` images of a seed, uint8, some at a time."""
-        for first in range(0, count, BATCH):
-            drawn = self._pixels(self._latents(tf.constant([seed, first // BATCH], tf.int64)))
-            yield drawn.numpy()[: count - first]
+
+        def draw(first: int) -> Pixels:
+            drawn: Pixels = self._pixels(self._latents(tf.constant([seed, first // BATCH], tf.int64))).numpy()
+            return drawn[: count - first]
+
+        with ThreadPoolExecutor(AT_ONCE) as executor:
+            yield from in_order(executor, draw, range(0, count, BATCH), AT_ONCE)
 
     def sample(self, count: int, seed: int) -> Pixels:
         """The first `count` images of a seed, uint8 (count, height, width, channels)."""

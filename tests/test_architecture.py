@@ -23,7 +23,8 @@ LAYERS = {
     "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
     "animations": 2, "neighbours": 2, "overview": 3,
     "image_folders": 2, "decoding_processes": 2, "generator_files": 2, "array_files": 2, "downloads": 2,
-    "config": 1, "user_cache": 1, "images": 1, "image_arrays": 1, "decoding": 1, "console": 1, "expressions": 1,
+    "config": 1, "user_cache": 1, "images": 1, "image_arrays": 1, "decoding": 1, "console": 1, "concurrency": 1,
+    "expressions": 1,
 }  # fmt: skip
 WITH_TENSORFLOW = {
     "devices", "replicas",

@@ -34,8 +34,8 @@ def evaluate(options: argparse.Namespace) -> int:
     config = from_mapping(run.config())
     found: list[dict[str, Any]] = []
     generators = [sampling.load_generator(run, checkpoint, options.raw) for checkpoint in chosen]
-    with working(options, "measuring the real images"):
-        yardstick = quality.Yardstick(dataset)
+    with working(options, "measuring the real images") as note:
+        yardstick = quality.Yardstick(dataset, note=note)
     if yardstick.facts["warning"]:
         console.warn(yardstick.facts["warning"])
     count = options.count or config.eval_samples

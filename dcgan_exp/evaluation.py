@@ -4,7 +4,6 @@ The latents that are scored are a function of `sample_seed` alone, so that two s
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from dcgan_exp import images
 from dcgan_exp.config import Config
 from dcgan_exp.data import Dataset
+from dcgan_exp.features import Note
 from dcgan_exp.gan import GAN
 from dcgan_exp.image_arrays import Images
 from dcgan_exp.quality import Yardstick
@@ -38,16 +38,13 @@ class Evaluation:
     def __init__(self, gan: GAN, dataset: Dataset) -> None:
         self.gan, self.dataset = gan, dataset
         self.best: dict[str, float] | None = None  # `iteration` and the scores there
+        self.yardstick: Yardstick | None = None  # the real side, measured at the first score: some seconds
         self.weights: list[NDArray[Any]] = []  # of the best one, as in `GAN.sampled_generator.variables`
-
-    @cached_property
-    def yardstick(self) -> Yardstick:
-        """The real side, measured at the first score: some seconds."""
-        return Yardstick(self.dataset)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What scores depend on: where it differs, they can't be compared."""
+        """What scores depend on, once there are any: where it differs, they can't be compared."""
+        assert self.yardstick is not None
         return conditions(self.yardstick, self.gan.config, self.gan.config.eval_samples)
 
     def is_due(self, iteration: int) -> bool:
@@ -55,15 +52,16 @@ class Evaluation:
         interval = self.gan.config.eval_interval
         return interval is not None and iteration > 0 and iteration % interval == 0
 
-    def score(self, is_stopped: Callable[[], object]) -> dict[str, float] | None:
-        """The scores of the generator as it is; null where the run was asked to stop meanwhile."""
+    def score(self, note: Note) -> dict[str, float]:
+        """The scores of the generator as it is. `note` is told what is being done; what it raises ends it."""
         config, parts = self.gan.config, []
+        text = f"scoring {config.eval_samples:,} images"
         for latents in latent_batches(config.eval_samples, config.latent_dim, config.sample_seed):
-            if is_stopped():
-                return None
+            note(text)
             parts.append(images.to_uint8(self.gan.generate(tf.constant(latents)).numpy()))
-        yardstick = self.yardstick
-        return None if is_stopped() else rounded(yardstick.score(np.concatenate(parts)))
+        self.yardstick = self.yardstick or Yardstick(self.dataset, note=note)
+        note(text)
+        return rounded(self.yardstick.score(np.concatenate(parts)))
 
     def keep_if_best(self, iteration: int, scores: dict[str, float]) -> bool:
         """Keep the generator as it is where it scored better than all before."""

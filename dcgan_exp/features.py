@@ -12,7 +12,7 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +36,14 @@ FEATURES = 128
 LARGEST_INPUT = 64  # pixels: larger images are averaged down
 BATCH_SIZE, LEARNING_RATE, SHIFT = 256, 2e-3, 2  # images, Adam's at the start, pixels
 EPOCHS = 5
+
+Note = Callable[[str], object]
+
+
+def ignore(_text: str) -> None:
+    """For who does not want to know what takes so long."""
+
+
 INFERENCE_BATCH = 500
 
 log = logging.getLogger(__name__)
@@ -138,10 +146,11 @@ def shifted(images: Images, random: np.random.Generator) -> Images:
     return moved
 
 
-def train(images: Images, labels: Labels, epochs: int = EPOCHS) -> bytes:
-    """A weights file of a network that tells the labels apart: a function of its arguments alone.
+def train(images: Images, labels: Labels, epochs: int = EPOCHS, note: Note = ignore) -> bytes:
+    """A weights file of a network that tells the labels apart: a function of images, labels and epochs alone.
 
-    Adam with cosine decay, small shifts; the same bits on the same machine, versions and thread count.
+    Adam with cosine decay, small shifts; the same bits on the same machine, versions and thread count. `note` is told
+    before each step how far it is; what it raises ends the training.
     """
     classes, targets = np.unique(labels, return_inverse=True)
     model = build(images.shape[1:], len(classes))
@@ -161,7 +170,8 @@ def train(images: Images, labels: Labels, epochs: int = EPOCHS) -> bytes:
     for epoch in range(epochs):
         random = np.random.Generator(np.random.PCG64([0, epoch]))
         order = random.permutation(len(images))
-        for chosen in np.array_split(order, steps):
+        for number, chosen in enumerate(np.array_split(order, steps)):
+            note(f"training a feature network, once: {100 * (epoch * steps + number) // (epochs * steps)} %")
             loss = compiled(shifted(images[chosen], random), targets[chosen])
         log.info("feature network: epoch %d of %d, loss %.4f", epoch + 1, epochs, float(loss))
     return packed(model, images.shape[1:], classes)
@@ -184,7 +194,7 @@ def packed(model: keras.Model, image_shape: Sequence[int], labels: Labels | None
 # Load --------------------------------------------------------------------------------------------
 
 
-def network_for(dataset: Dataset) -> FeatureNetwork:
+def network_for(dataset: Dataset, note: Note = ignore) -> FeatureNetwork:
     """The network that scores samples of a data set: shipped, cached, trained now, or random convolutions."""
     images, labels = dataset.images, dataset.labels
     if labels is None or len(np.unique(labels)) < 2:
@@ -194,7 +204,7 @@ def network_for(dataset: Dataset) -> FeatureNetwork:
         some = np.linspace(0, len(images) - 1, min(1000, len(images))).astype(int)
         if network.accuracy(images[some], labels[some]) >= RECOGNISED_PERCENT:
             return network
-    return cached(dataset.fingerprint, images, labels)
+    return cached(dataset.fingerprint, images, labels, note)
 
 
 def shipped(name: str) -> FeatureNetwork:
@@ -202,7 +212,7 @@ def shipped(name: str) -> FeatureNetwork:
     return FeatureNetwork(name, (WEIGHTS_FOLDER / f"{name}.npz").read_bytes())
 
 
-def cached(fingerprint: str, images: Images, labels: Labels) -> FeatureNetwork:
+def cached(fingerprint: str, images: Images, labels: Labels, note: Note = ignore) -> FeatureNetwork:
     """The network of one labelled data set: from the cache folder, else trained and put there."""
     path = user_cache.cache_folder("features") / f"{fingerprint[:32]}-{RECIPE}.npz"
     name = f"trained on {fingerprint[:8]}"
@@ -214,7 +224,7 @@ def cached(fingerprint: str, images: Images, labels: Labels) -> FeatureNetwork:
         log.warning("%s is damaged (%s): the network is trained anew", path, error)
         path.unlink(missing_ok=True)
     log.info("training a feature network for this data set, once: it will be kept as %s", path)
-    content = train(images, labels)
+    content = train(images, labels, note=note)
     with suppress(OSError):  # a cache that can't be written to only costs another training
         user_cache.add(content, path)
         content = path.read_bytes()  # another process's that came first wins

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcgan_exp.data import Dataset
-from dcgan_exp.features import FeatureNetwork, network_for
+from dcgan_exp.features import FeatureNetwork, Note, ignore, network_for
 from dcgan_exp.image_arrays import Images
 
 Floats = NDArray[np.float64]
@@ -197,9 +197,9 @@ class Yardstick:
     images, is what the best generator is chosen by, so that the test images play no part in the choice.
     """
 
-    def __init__(self, dataset: Dataset, network: FeatureNetwork | None = None) -> None:
-        """`network` is `network_for(dataset)` unless given."""
-        self.network = network or network_for(dataset)
+    def __init__(self, dataset: Dataset, network: FeatureNetwork | None = None, note: Note = ignore) -> None:
+        """`network` is `network_for(dataset, note)` unless given: `note` is told of a network's training."""
+        self.network = network or network_for(dataset, note)
         training_images = fixed_choice(dataset.images)
         self.real_images = training_images if dataset.test_images is None else fixed_choice(dataset.test_images)
         self.real, probabilities = self.network(self.real_images)

@@ -39,6 +39,10 @@ class Outcome:
     seconds: float = 0.0  # of training, over all the processes that had a part in it
 
 
+class Stopped(Exception):  # noqa: N818  no error
+    """Raised out of what is being done, since the run was asked to end."""
+
+
 class Stop:
     """Whether, and by which signal, the run was asked to end after the running chunk."""
 
@@ -260,10 +264,10 @@ class Stages:
         if not is_sampled and not is_scored:
             return True
         if is_scored:
-            scores = self._evaluate(iteration)
-            if scores is None:
+            try:
+                measures |= self._evaluate(iteration)
+            except Stopped:
                 return False
-            measures |= scores
         images_seen = iteration * config.batch_size
         self.recorder.append({"iteration": iteration, "images_seen": images_seen, **measures, "seconds": now.seconds})
         self.progress.report(iteration, measures)
@@ -275,19 +279,23 @@ class Stages:
         self.draw.curves_now_and_then()
         return True
 
-    def _evaluate(self, iteration: int) -> dict[str, float] | None:
-        self.progress.wait_for(f"scoring {self.gan.config.eval_samples:,} images")
-        scores = self.evaluation.score(lambda: self.stop.signal)
-        if scores is not None:
-            is_best = self.evaluation.keep_if_best(iteration, scores)
-            if is_best:
-                save_best(self.gan, self.evaluation, self.recorder.folder)
-            self.recorder.update(yardstick=self.evaluation.facts, best=self.evaluation.best)
-            line = console.score_line(iteration, scores, is_best)
-            console.say(line)
-            log.info(line)
-            return_free_memory()
+    def _evaluate(self, iteration: int) -> dict[str, float]:
+        """The scores, after the best generator is kept. Raises Stopped where the run is asked to end meanwhile."""
+        scores = self.evaluation.score(self._wait_for)
+        is_best = self.evaluation.keep_if_best(iteration, scores)
+        if is_best:
+            save_best(self.gan, self.evaluation, self.recorder.folder)
+        self.recorder.update(yardstick=self.evaluation.facts, best=self.evaluation.best)
+        line = console.score_line(iteration, scores, is_best)
+        console.say(line)
+        log.info(line)
+        return_free_memory()
         return scores
+
+    def _wait_for(self, text: str) -> None:
+        if self.stop.signal:
+            raise Stopped
+        self.progress.wait_for(text)
 
 
 def _next_chunk(chunk: int, count: int, seconds: float) -> int:

@@ -95,13 +95,13 @@ def tell(options: argparse.Namespace, text: str) -> None:
 
 
 @contextlib.contextmanager
-def working(options: argparse.Namespace, text: str) -> Iterator[None]:
-    """Something turns on a terminal while the block works."""
+def working(options: argparse.Namespace, text: str) -> Iterator[Callable[[str], object]]:
+    """Something turns on a terminal while the block works. Gives a function that changes the text beside it."""
     if options.quiet or not console.error_console.is_terminal:
-        yield
+        yield lambda _: None
         return
-    with console.error_console.status(text):
-        yield
+    with console.error_console.status(text) as status:
+        yield status.update
 
 
 def tracked(options: argparse.Namespace, parts: "Iterable[Pixels]", total: int, text: str) -> "Iterator[Pixels]":

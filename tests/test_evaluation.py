@@ -2,17 +2,20 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SCORED
 
-from dcgan_exp import checkpoints, evaluation, images, quality, resuming, runs
+from dcgan_exp import checkpoints, evaluation, features, images, quality, resuming, runs
 from dcgan_exp.config import Config, compose, objective_of
 from dcgan_exp.data import Dataset
 from dcgan_exp.evaluation import CHOICE, Evaluation, best_part
+from dcgan_exp.features import Note
 from dcgan_exp.gan import GAN
 from dcgan_exp.sampling import load_generator
 from dcgan_exp.training import train
@@ -84,9 +87,9 @@ def test_a_stop_while_it_scores_loses_nothing(
 ) -> None:
     score = Evaluation.score
 
-    def stopped(self: Evaluation, is_stopped: Callable[[], object]) -> dict[str, float] | None:
+    def stopped(self: Evaluation, note: Note) -> dict[str, float]:
         signal.raise_signal(signal.SIGTERM)
-        return score(self, is_stopped)
+        return score(self, note)
 
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "score", stopped)
@@ -98,16 +101,31 @@ def test_a_stop_while_it_scores_loses_nothing(
     same_end(scored_run, tmp_path / "run")
 
 
+def test_a_stop_while_a_feature_network_is_trained_is_not_made_to_wait(
+    small_config: Make, tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, note: Note) -> NoReturn:
+        signal.raise_signal(signal.SIGTERM)
+        note("a step")
+        pytest.fail("the note returned")
+
+    monkeypatch.setattr(features, "train", trained)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    outcome = train(small_config(*SCORED), replace(digits, name="drawings"), tmp_path / "run")
+    assert (outcome.status, outcome.reason) == ("interrupted", "SIGTERM")
+    assert [int(path.stem) for path in runs.checkpoint_paths(tmp_path / "run")] == [3]
+
+
 def test_a_stop_within_the_last_score_leaves_the_run_unfinished(
     scored_run: Path, small_config: Make, tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score, calls = Evaluation.score, []
 
-    def stopped(self: Evaluation, is_stopped: Callable[[], object]) -> dict[str, float] | None:
+    def stopped(self: Evaluation, note: Note) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
-        return score(self, is_stopped)
+        return score(self, note)
 
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "score", stopped)

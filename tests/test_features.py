@@ -121,12 +121,29 @@ def test_a_labelled_set_is_trained_for_once(blobs: Dataset, tmp_path: Path, monk
     assert len(list(cache_folder("features").iterdir())) == 1
 
 
+def test_a_training_that_is_stopped_leaves_nothing(
+    blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    told = []
+
+    def note(text: str) -> None:
+        told.append(text)
+        if len(told) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        features.network_for(blobs, note)
+    assert told[0] == "training a feature network, once: 0 %"
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
 def test_a_damaged_cache_or_one_that_cannot_be_written_is_no_obstacle(
     blobs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert blobs.labels is not None
     content = features.train(blobs.images[:50], blobs.labels[:50], epochs=1)
-    monkeypatch.setattr(features, "train", lambda *_: content)
+    monkeypatch.setattr(features, "train", lambda *_, **__: content)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sound = features.cached("damaged", blobs.images, blobs.labels)
     (path,) = cache_folder("features").iterdir()
@@ -142,7 +159,7 @@ def test_a_set_that_is_not_what_its_name_says_gets_its_own_network(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     content = features.train(blobs.images[:50], blobs.labels[:50], epochs=1)
-    monkeypatch.setattr(features, "train", lambda *_: content)
+    monkeypatch.setattr(features, "train", lambda *_, **__: content)
     assert features.network_for(replace(blobs, name="mnist")).name == "trained on ffffffff"
 
 

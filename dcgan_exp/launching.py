@@ -4,6 +4,7 @@ Exit codes: 0 finished, 1 failed, 2 not started because something asked for can'
 """
 
 import os
+import shlex
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
@@ -265,9 +266,17 @@ def run_job(config: Config, folder: Path) -> float | None:
     code = tell(outcome, folder)
     if code != FINISHED:
         sys.exit(code)
-    if config.iterations < Config.iterations:
-        console.say(f"the full experiment, {Config.iterations} iterations: python run.py")
+    if command := whole_command(HydraConfig.get().overrides.task):
+        console.say(f"the full experiment, {Config.iterations:,} iterations: {command}")
     return outcome.measures["g_loss"]
+
+
+def whole_command(overrides: Sequence[str]) -> str | None:
+    """What runs the experiment in full, where `training=quick` has shortened it."""
+    if "training=quick" not in overrides:
+        return None
+    kept = [text for text in overrides if text.partition("=")[0] not in ("training", "iterations")]
+    return shlex.join(["python", "run.py", *kept])
 
 
 def tell(outcome: "training.Outcome", folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dcgan_exp import runs
+from dcgan_exp.launching import whole_command
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["data=mnist_5k", "model=narrow", "batch_size=4", "sample_interval=2", "threads=1"]
@@ -111,6 +113,14 @@ def test_ctrl_c_while_images_are_decoded_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert not (tmp_path / "run").exists()
     assert not [path for path in tmp_path.glob("cache/dcgan-exp/images/*") if path.suffix != ".lock"]
+
+
+def test_a_quick_run_tells_the_command_of_the_whole_one() -> None:
+    command = whole_command(["model=wide", "training=quick", "name='a b'"])
+    assert command is not None
+    assert shlex.split(command) == ["python", "run.py", "model=wide", "name='a b'"]
+    assert whole_command(["training=quick", "iterations=5"]) == "python run.py"
+    assert whole_command(["iterations=5"]) is None
 
 
 def test_help_and_cfg_import_no_tensorflow(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Iterations a second of this project's step beside the listing's own loop, on the machine it runs on.
 
-    python benchmarks/train_step.py                      # three rounds, about two minutes
+    python benchmarks/train_step.py                      # three rounds, a few minutes
     python benchmarks/train_step.py --rounds 5 --iterations 30 --batch-size 64
 
 The contenders take turns, so that a machine whose speed drifts is fair to all; medians and ratios are printed.
@@ -26,6 +26,8 @@ CONTENDERS = {
     "update=book, mixed_bfloat16": ("update=book", "precision=mixed_bfloat16"),
     "update=shared, float32": ("update=shared",),
     "update=shared, mixed_bfloat16": ("update=shared", "precision=mixed_bfloat16"),
+    "experiment=fast": ("experiment=fast",),
+    "experiment=best": ("experiment=best",),
 }
 
 

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import io
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -30,23 +31,21 @@ from dcgan_exp.runs import whole_file
 WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"
 SHIPPED = {"mnist": "mnist", "mnist_5k": "mnist", "fashion_mnist": "fashion_mnist"}  # data set -> weights
 RECOGNISED_PERCENT = 85.0  # of a set's own labels: below, the set is another than its name says
-RECIPE = 1  # part of a cached network's file name: a change of the training makes the old ones unused
+RECIPE = 2  # part of a cached network's file name: a change of the training makes the old ones unused
 
 FEATURES = 128
 LARGEST_INPUT = 64  # pixels: larger images are averaged down
 BATCH_SIZE, LEARNING_RATE, SHIFT = 256, 2e-3, 2  # images, Adam's at the start, pixels
-EPOCHS = 5
+EPOCHS, MOST_EPOCHS, LEAST_STEPS = 5, 40, 500  # the first for large sets; small ones need more to be learnt at all
+INFERENCE_BATCH = 500
 
 Note = Callable[[str], object]
+
+log = logging.getLogger(__name__)
 
 
 def ignore(_text: str) -> None:
     """For who does not want to know what takes so long."""
-
-
-INFERENCE_BATCH = 500
-
-log = logging.getLogger(__name__)
 
 
 class FeatureNetwork:
@@ -146,6 +145,11 @@ def shifted(images: Images, random: np.random.Generator) -> Images:
     return moved
 
 
+def steps_per_epoch(images: Images) -> int:
+    """The batches in which all images are learnt once."""
+    return max(1, len(images) // BATCH_SIZE)
+
+
 def train(images: Images, labels: Labels, epochs: int = EPOCHS, note: Note = ignore) -> bytes:
     """A weights file of a network that tells the labels apart: a function of images, labels and epochs alone.
 
@@ -154,7 +158,7 @@ def train(images: Images, labels: Labels, epochs: int = EPOCHS, note: Note = ign
     """
     classes, targets = np.unique(labels, return_inverse=True)
     model = build(images.shape[1:], len(classes))
-    steps = max(1, len(images) // BATCH_SIZE)
+    steps = steps_per_epoch(images)
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * steps))
     optimizer.build(model.trainable_variables)
 
@@ -224,7 +228,8 @@ def cached(fingerprint: str, images: Images, labels: Labels, note: Note = ignore
         log.warning("%s is damaged (%s): the network is trained anew", path, error)
         path.unlink(missing_ok=True)
     log.info("training a feature network for this data set, once: it will be kept as %s", path)
-    content = train(images, labels, note=note)
+    epochs = math.ceil(LEAST_STEPS / steps_per_epoch(images))
+    content = train(images, labels, min(max(EPOCHS, epochs), MOST_EPOCHS), note)
     with suppress(OSError):  # a cache that can't be written to only costs another training
         user_cache.add(content, path)
         content = path.read_bytes()  # another process's that came first wins

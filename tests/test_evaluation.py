@@ -104,7 +104,7 @@ def test_a_stop_while_it_scores_loses_nothing(
 def test_a_stop_while_a_feature_network_is_trained_is_not_made_to_wait(
     small_config: Make, tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def trained(*_: object, note: Note) -> NoReturn:
+    def trained(_images: object, _labels: object, _epochs: int, note: Note) -> NoReturn:
         signal.raise_signal(signal.SIGTERM)
         note("a step")
         pytest.fail("the note returned")

@@ -143,7 +143,7 @@ def test_a_damaged_cache_or_one_that_cannot_be_written_is_no_obstacle(
 ) -> None:
     assert blobs.labels is not None
     content = features.train(blobs.images[:50], blobs.labels[:50], epochs=1)
-    monkeypatch.setattr(features, "train", lambda *_, **__: content)
+    monkeypatch.setattr(features, "train", lambda *_: content)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sound = features.cached("damaged", blobs.images, blobs.labels)
     (path,) = cache_folder("features").iterdir()
@@ -159,7 +159,7 @@ def test_a_set_that_is_not_what_its_name_says_gets_its_own_network(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     content = features.train(blobs.images[:50], blobs.labels[:50], epochs=1)
-    monkeypatch.setattr(features, "train", lambda *_, **__: content)
+    monkeypatch.setattr(features, "train", lambda *_: content)
     assert features.network_for(replace(blobs, name="mnist")).name == "trained on ffffffff"
 
 

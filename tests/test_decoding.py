@@ -218,7 +218,7 @@ def test_the_worker_answers_what_the_function_gives(tmp_path: Path) -> None:
     decoding.ask(requests, paths, settings)
     decoding.ask(requests, paths[2:3], settings)
     command = [sys.executable, "-P", "-m", "dcgan_exp.decoding"]
-    done = subprocess.run(command, input=requests.getvalue(), capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, input=requests.getvalue(), capture_output=True, check=True, timeout=600)
     answers = io.BufferedReader(io.BytesIO(done.stdout))
     for asked in (paths, paths[2:3]):
         expected, found = decode_block(asked, settings), decoding.answer(answers)

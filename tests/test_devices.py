@@ -215,7 +215,7 @@ def start(folder: Path, *commands: Sequence[str]) -> list[subprocess.Popen[str]]
 def finish(processes: list[subprocess.Popen[str]]) -> tuple[list[int], str]:
     """Exit codes, and what all have said."""
     try:
-        said = [process.communicate(timeout=150)[0] for process in processes]
+        said = [process.communicate(timeout=600)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -241,7 +241,7 @@ def test_two_workers_train_as_one_process_does_and_resume_together(tmp_path: Pat
     assert runs.read(tmp_path / "parts").record["devices"] == "2 workers with 1 CPU"
     assert checkpoints.differences(last_state(tmp_path / "whole"), last_state(tmp_path / "parts")) == []
     done = subprocess.run(
-        [sys.executable, *run_py, "iterations=20", "hydra.run.dir=one"], cwd=tmp_path, timeout=100, check=True,
+        [sys.executable, *run_py, "iterations=20", "hydra.run.dir=one"], cwd=tmp_path, timeout=600, check=True,
         capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0

@@ -307,7 +307,7 @@ def test_two_processes_decode_once_between_them(folder: Path) -> None:
         f"print(f.read(Path({str(folder)!r}), DataConfig('image_folder', image_size=8)).fingerprint)"
     )
     started = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate(timeout=120)[0].splitlines() for process in started]
+    told = [process.communicate(timeout=600)[0].splitlines() for process in started]
     assert len({lines[-1] for lines in told}) == 1
     assert sum("decoding 204 images" in line for lines in told for line in lines) == 1
 

@@ -38,7 +38,7 @@ def test_the_readme_shows_runs() -> None:
 
 @pytest.mark.parametrize("command", sorted({c for c in RUNS if not re.search(r"optuna|ray|slurm", c)}))
 def test_a_shown_run_works(command: str, tmp_path: Path) -> None:
-    done = subprocess.run(cut_down(command), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(cut_down(command), cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

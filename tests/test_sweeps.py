@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_running_jobs_and_starts_no_other(tmp_path: Path, launch
         assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 130, output
     assert sorted(statuses(folder).values()) == ["interrupted"] * running + [WAITING] * (4 - running)
     assert "not started" in output

@@ -30,7 +30,7 @@ def test_the_shell_can_complete(tmp_path: Path, line: str, offered: set[str]) ->
     answer = tmp_path / "answer"
     asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": line}
     environment = {**os.environ, **asked, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": ","}
-    subprocess.run([sys.executable, "-m", "dcgan_exp"], env=environment, check=False, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "dcgan_exp"], env=environment, check=False, capture_output=True, timeout=600)
     assert set(answer.read_text().split(",")) == offered
 
 

@@ -67,9 +67,9 @@ def main() -> None:
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled(train).reshape(len(train), -1))
     usual = search.kneighbors(scaled(test[:SEARCHED]).reshape(SEARCHED, -1))[0]
     print("Frechet  rarest class  confidence  distance      near  samples")
+    some = train[np.random.default_rng(1).permutation(len(train))[:10_000]]
     for name in ("training images", *chosen.samples):
-        images = train[np.random.default_rng(1).permutation(len(train))[:10_000]]
-        images = images if name == "training images" else np.load(name, allow_pickle=False)
+        images = some if name == "training images" else np.load(name, allow_pickle=False)
         features, probabilities = judge.predict(scaled(images), batch_size=500, verbose=0)
         shares = np.bincount(probabilities.argmax(1), minlength=10) / len(images)
         distances = search.kneighbors(scaled(images[:SEARCHED]).reshape(-1, 784))[0]

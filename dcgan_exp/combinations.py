@@ -75,9 +75,9 @@ def compose_job(loader: Any, base: DictConfig, arguments: list[str]) -> Config:
     """What a launcher composes for a job. Raises ConfigError."""
     with explained(arguments):
         composed = loader.load_sweep_config(base, arguments)
-        OmegaConf.set_struct(composed, False)
-        del composed["hydra"]
-        return from_hydra(composed)
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    return from_hydra(composed)
 
 
 def _fixed(parsed: Sequence[Override]) -> dict[str, str]:

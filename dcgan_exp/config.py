@@ -231,7 +231,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     """The configuration that `python run.py OVERRIDES...` would run. Raises ConfigError."""
     register_schema()
     with explained(overrides), initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
-        return from_hydra(hydra.compose("config", overrides=list(overrides)))
+        composed = hydra.compose("config", overrides=list(overrides))
+    return from_hydra(composed)
 
 
 @contextmanager

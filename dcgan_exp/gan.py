@@ -12,7 +12,14 @@ from dcgan_exp.augmentation import adapted, augmented
 from dcgan_exp.config import Config, ScheduleConfig, optimizer_arguments
 from dcgan_exp.image_arrays import IN_MEMORY_BYTES
 from dcgan_exp.losses import LOSSES, THRESHOLDS, Loss, PairLoss, discriminator_losses
-from dcgan_exp.models import Architecture, build_discriminator, build_generator, split_at_normalization, stock_copy
+from dcgan_exp.models import (
+    Architecture,
+    build_discriminator,
+    build_generator,
+    split_at_normalization,
+    stock_copy,
+    stock_discriminator,
+)
 from dcgan_exp.regularizers import REGULARIZERS
 
 # What a random number is for. With the seed and the iteration it determines the number, whatever ran before.
@@ -199,12 +206,16 @@ class GAN:
         seed = self._seed(MIXING, iteration, step)
         shape = [self.config.batch_size, 1, 1, 1]
         mixing = replicas.own_part(tf.random.stateless_uniform(shape, seed, alg="philox"))
-        return self.config.regularizer.weight * self.regularizer(self.discriminator, real, generated, mixing)
+
+        def judge(images: tf.Tensor) -> tf.Tensor:
+            return self.judge(images, AUGMENT_REAL, iteration, step)
+
+        return self.config.regularizer.weight * self.regularizer(judge, real, generated, mixing)
 
     def adapt(self, real_margins: tf.Tensor) -> None:
         """Move ADA's probability after D has judged real images."""
         if self.probability is not None:
-            self.probability.assign(adapted(self.probability.value, real_margins))
+            self.probability.assign(adapted(self.probability.value, real_margins, self.config.batch_size))
 
     def undecided(self, real_logits: tf.Tensor, generated_logits: tf.Tensor) -> tf.Tensor | float:
         """The logit of an image of which D can't say whether it is real."""
@@ -269,8 +280,7 @@ class GAN:
             name: stock_copy(network.get_weights(), build_generator, self.architecture)
             for name, network in generators.items()
         }
-        weights = self.discriminator.get_weights()
-        return {**copies, "discriminator": stock_copy(weights, build_discriminator, self.architecture)}
+        return {**copies, "discriminator": stock_discriminator(self.discriminator, self.architecture)}
 
     def descend(self, network: str, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One optimizer step of one network along a loss that the tape has recorded."""
@@ -332,7 +342,7 @@ def book_update(gan: GAN, iteration: tf.Tensor) -> tf.Tensor:
             scaled_loss = gan.discriminator_optimizer.scale_loss(loss)
         gan.descend("discriminator", tape, scaled_loss)
         losses.append(loss)
-        margins = logits - gan.threshold
+        margins = logits - (gan.threshold or 0.0)  # a critic's middle is not known yet
         accuracies.append(accuracy(margins, real=purpose == AUGMENT_REAL))
         if purpose == AUGMENT_REAL:
             gan.adapt(margins)

@@ -98,7 +98,6 @@ LOSSES: dict[str, Callable[[float], Loss | PairLoss]] = {
     "wasserstein": wasserstein,
     "relativistic": relativistic,
 }
-# Where a logit is undecided: above it counts as `real`. The last two losses leave a common offset of all logits open:
-# a critic's outputs start around 0 and stay there, more or less; a pair's may drift anywhere, and null stands for the
-# middle between the means of real and generated images.
-THRESHOLDS = {"non_saturating": 0.0, "least_squares": 0.5, "hinge": 0.0, "wasserstein": 0.0, "relativistic": None}
+# Where a logit is undecided: above it counts as `real`. Two losses leave a common offset of all logits open: null
+# stands for the middle between the means of real and generated images.
+THRESHOLDS = {"non_saturating": 0.0, "least_squares": 0.5, "hinge": 0.0, "wasserstein": None, "relativistic": None}

@@ -69,6 +69,26 @@ class ReplicaDropout(keras.layers.Dropout):
         return inputs * replicas.own_part(mask)
 
 
+class SpectralNormalization(keras.layers.SpectralNormalization):
+    """Keras' wrapper, trained as in Miyato et al. 2018: the layer computes with W / sigma(W), and gradients pass
+    through the division to W (their equation 12).
+
+    Keras overwrites W with the quotient instead, in mixed precision with a rounded one, which loses small updates.
+    For training only, like the fused batch normalisation.
+    """
+
+    def __init__(self, layer: keras.Layer, **arguments: Any) -> None:
+        super().__init__(layer, autocast=False, **arguments)  # sigma is made of float32 weights
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """What the layer makes of the inputs."""
+        vector_u, kernel = self.normalized_weights()  # a step of power iteration, and W / sigma
+        if training:
+            self.vector_u.assign(vector_u)
+        with keras.StatelessScope([(self.kernel, kernel)]):
+            return self.layer(inputs)
+
+
 class FastConv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras' layer with a faster weight gradient in bfloat16, for stride 2.
 
@@ -199,6 +219,11 @@ class Layers:
                 kind = FastConv2DTranspose
         return kind(width, kernel_size, stride, "same", dtype=self.policy, kernel_initializer=self._initializer())
 
+    def spectral(self, layer: keras.Layer) -> keras.Layer:
+        """The layer with weights of spectral norm 1 (Miyato et al. 2018)."""
+        kind = SpectralNormalization if self.fused else keras.layers.SpectralNormalization
+        return kind(layer, name=layer.name, dtype=layer.dtype_policy)
+
     def normalization(self, kind: str) -> list[keras.Layer]:
         """What follows a convolution of the discriminator: nothing, or one layer."""
         if kind == "batch":
@@ -261,17 +286,18 @@ def build_discriminator(architecture: Architecture, fused: bool = False) -> kera
     section, precision, size = architecture.model.discriminator, architecture.precision, architecture.image_size
     widths, strides = layer_plan("discriminator", section, size)
     make = Layers(architecture, 1, fused)
+    is_spectral = section.normalization == "spectral"
     layers: list[Any] = [keras.layers.Input((size, size, architecture.channels), name="images")]
     for position, (width, stride) in enumerate(zip(widths, strides, strict=True)):
         convolution = make.convolution(width, section.kernel_size, stride)
-        spectral = section.normalization == "spectral"  # Miyato et al. 2018
-        layers.append(keras.layers.SpectralNormalization(convolution, dtype=precision) if spectral else convolution)
+        layers.append(make.spectral(convolution) if is_spectral else convolution)
         if position > 0:
             layers += make.normalization(section.normalization)
         layers.append(make.activation("leaky_relu", section.negative_slope))
         if section.dropout:
             layers.append(make.dropout(section.dropout))
-    layers += [keras.layers.Flatten(dtype=precision), make.dense(1, dtype="float32", name="logits")]
+    logits = make.dense(1, dtype="float32", name="logits")
+    layers += [keras.layers.Flatten(dtype=precision), make.spectral(logits) if is_spectral else logits]
     network = keras.Sequential(named_by_place(layers), name="discriminator")
     for layer in network.layers:
         if isinstance(layer, keras.layers.SpectralNormalization):  # Keras starts it from unseeded numbers
@@ -308,4 +334,13 @@ def stock_copy(
     """A network of these weights with Keras' own layers only, so that `keras.saving.load_model` opens it anywhere."""
     copy = build(architecture)
     copy.set_weights(weights)
+    return copy
+
+
+def stock_discriminator(trained: keras.Model, architecture: Architecture) -> keras.Model:
+    """The same of a discriminator in training, with the weights that it computes with."""
+    copy = stock_copy(trained.get_weights(), build_discriminator, architecture)
+    for layer, stock_layer in zip(trained.layers, copy.layers, strict=True):
+        if isinstance(layer, SpectralNormalization):
+            stock_layer.kernel.assign(layer.normalized_weights()[1])
     return copy

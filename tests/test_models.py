@@ -13,10 +13,12 @@ from dcgan_exp.models import (
     FastConv2D,
     FastConv2DTranspose,
     FusedBatchNormalization,
+    SpectralNormalization,
     build_discriminator,
     build_generator,
     split_at_normalization,
     stock_copy,
+    stock_discriminator,
 )
 
 
@@ -120,3 +122,67 @@ def test_a_stock_copy_opens_anywhere_and_gives_the_same_images(tmp_path: Path) -
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
     np.testing.assert_allclose(loaded(latents), generator(latents), atol=1e-6)
+
+
+SPECTRAL = ("model.discriminator.normalization=spectral", "data.channels=3")
+
+
+def spectral_layers(network: keras.Model) -> list[keras.layers.SpectralNormalization]:
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.SpectralNormalization)]
+
+
+def test_spectral_normalization_divides_every_layer_by_its_largest_singular_value() -> None:
+    _, discriminator = networks(*SPECTRAL, fused=True)
+    images = tf.random.stateless_normal([2, 28, 28, 3], [0, 0])
+    for _ in range(200):  # of power iteration
+        discriminator(images, training=True)
+    layers = spectral_layers(discriminator)
+    assert len(layers) == sum(bool(layer.trainable_variables) for layer in discriminator.layers) == 4
+    for layer in layers:
+        kernel = layer.kernel.numpy()
+        largest = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+        np.testing.assert_allclose(layer.normalized_weights()[1], kernel / largest, rtol=2e-3, atol=1e-5)
+
+
+def test_gradients_pass_through_the_division() -> None:
+    layer = SpectralNormalization(keras.layers.Dense(3))
+    inputs, weights = (tf.random.stateless_normal(shape, [1, 2]) for shape in ([5, 4], [5, 3]))
+    for _ in range(200):
+        layer(inputs, training=True)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(inputs, training=True) * weights)
+    kernel = layer.kernel.numpy().astype(np.float64)
+
+    def of_kernel(changed: np.ndarray) -> float:
+        quotient = changed / np.linalg.svd(changed, compute_uv=False)[0]
+        return float((inputs.numpy() @ quotient * weights.numpy()).sum())
+
+    expected = np.zeros_like(kernel)
+    for place in np.ndindex(*kernel.shape):
+        step = np.zeros_like(kernel)
+        step[place] = 1e-5
+        expected[place] = (of_kernel(kernel + step) - of_kernel(kernel - step)) / 2e-5
+    assert float(loss) == pytest.approx(of_kernel(kernel), rel=1e-4)
+    np.testing.assert_allclose(tape.gradient(loss, layer.kernel.value), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_mixed_precision_keeps_small_updates_of_normalized_weights() -> None:
+    _, discriminator = networks(*SPECTRAL, "precision=mixed_bfloat16", fused=True)
+    before = [layer.kernel.numpy() for layer in spectral_layers(discriminator)]
+    for layer in spectral_layers(discriminator):
+        layer.kernel.assign_add(tf.fill(layer.kernel.shape, 1e-6))
+    logits = discriminator(tf.random.stateless_normal([2, 28, 28, 3], [0, 0]), training=True)
+    assert logits.dtype == tf.float32
+    for layer, kernel in zip(spectral_layers(discriminator), before, strict=True):
+        np.testing.assert_array_equal(layer.kernel, kernel + np.float32(1e-6))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_stock_discriminator_holds_the_normalized_weights(tmp_path: Path, precision: str) -> None:
+    architecture = Architecture.of(compose([*SPECTRAL, f"precision={precision}"]))
+    trained, images = build_discriminator(architecture, fused=True), tf.random.stateless_normal([2, 28, 28, 3], [0, 0])
+    trained(images, training=True)
+    stock_discriminator(trained, architecture).save(tmp_path / "discriminator.keras")
+    loaded = keras.saving.load_model(tmp_path / "discriminator.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    np.testing.assert_allclose(loaded(images), trained(images), atol=1e-6 if precision == "float32" else 1e-2)

@@ -153,7 +153,7 @@ def image_folder(config: DataConfig) -> Dataset:
     path = Path(config.path).expanduser()
     found = image_folders.read(path, config)
     return Dataset(
-        config.name, found.images, found.labels, None, None, str(path), found.fingerprint,
+        config.name, found.images, found.labels, None, None, image_folders.shown(str(path)), found.fingerprint,
         warning=found.warning, skipped=found.skipped,
     )  # fmt: skip
 
@@ -210,12 +210,12 @@ def _from_path(name: str, path: Path) -> Dataset:
     if os.path.isdir(path) and os.path.isfile(path / "mnist.npz"):
         path = path / "mnist.npz"
     if os.path.isdir(path) and not _is_cifar(path):
-        return _dataset(name, _read_folder(path), str(path))
+        return _dataset(name, _read_folder(path), image_folders.shown(str(path)))
     if not os.path.exists(path):
         raise ConfigError("data.path", path, f"there is no such file or folder; {NEEDED}")
     with _blaming(path):
         parts = _reader(path)(path)
-    return _dataset(name, parts, str(path))
+    return _dataset(name, parts, image_folders.shown(str(path)))
 
 
 def _reader(path: Path) -> Callable[[Path], Parts]:

@@ -103,6 +103,8 @@ def plain_png(content: bytes) -> Images | None:
     if depth != 8 or colors not in PNG_MODES or any(others) or not is_whole:  # others: interlacing, and zeros
         return None
     _check_size(width, height)
+    if not width * height:
+        return None
     parts, place = [], PNG_HEADER
     try:
         while True:
@@ -144,18 +146,21 @@ def pixels(image: Image.Image) -> Images:
     image.load()
     if not ORIENTED.isdisjoint(image.info):
         image = ImageOps.exif_transpose(image)
-    is_grey = image.mode in GREY_MODES
+    is_grey, is_palette = image.mode in GREY_MODES, image.mode == "P"
     if image.mode.startswith("I"):  # 16 bits
-        return np.rint(np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8)[..., None]
+        values = np.asarray(image, np.float32)
+        levels = np.rint(values / 257).clip(0, 255).astype(np.uint8)
+        if isinstance(clear := image.info.get("transparency"), int):
+            levels[values == clear] = 255
+        return levels[..., None]
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif image.mode in ("L", "RGB"):
         array = np.asarray(image)
         return array[..., None] if is_grey else array
-    palette = image.mode == "P"
     array = np.asarray(image.convert("RGB"))
-    if palette:
+    if is_palette:
         is_grey = bool((array == array[..., :1]).all())
     return array[..., :1] if is_grey else array
 

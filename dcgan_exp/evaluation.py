@@ -20,7 +20,10 @@ from dcgan_exp.quality import Yardstick
 
 CHOICE = "training_kernel_distance"  # what the best generator has least of; no test image plays a part
 BEST = "best_generator"  # the arrays of a checkpoint
-BATCH = 500  # images drawn together
+BATCH = 500  # latents drawn together
+PIXELS_AT_ONCE = (
+    BATCH * 28 * 28
+)  # of images that are made together: the layers' outputs take up to hundreds of bytes a pixel
 DIGITS = 6  # of a score: metrics.csv and run.json agree
 
 
@@ -54,14 +57,19 @@ class Evaluation:
 
     def score(self, note: Note) -> dict[str, float]:
         """The scores of the generator as it is. `note` is told what is being done; what it raises ends it."""
-        config, parts = self.gan.config, []
+        config, done = self.gan.config, 0
         text = f"scoring {config.eval_samples:,} images"
+        drawn = np.empty((config.eval_samples, *config.data.image_shape), np.uint8)
+        at_once = max(1, PIXELS_AT_ONCE // config.data.image_size**2)
         for latents in latent_batches(config.eval_samples, config.latent_dim, config.sample_seed):
-            note(text)
-            parts.append(images.to_uint8(self.gan.generate(tf.constant(latents)).numpy()))
+            for first in range(0, len(latents), at_once):
+                note(text)
+                part = self.gan.generate(tf.constant(latents[first : first + at_once]))
+                drawn[done : done + len(part)] = images.to_uint8(part.numpy())
+                done += len(part)
         self.yardstick = self.yardstick or Yardstick(self.dataset, note=note)
         note(text)
-        return rounded(self.yardstick.score(np.concatenate(parts)))
+        return rounded(self.yardstick.score(drawn))
 
     def keep_if_best(self, iteration: int, scores: dict[str, float]) -> bool:
         """Keep the generator as it is where it scored better than all before."""

@@ -30,6 +30,7 @@ from dcgan_exp.runs import whole_file
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"
 SHIPPED = {"mnist": "mnist", "mnist_5k": "mnist", "fashion_mnist": "fashion_mnist"}  # data set -> weights
+MOST_CLASSES, LEAST_OF_A_CLASS = 1000, 10  # more classes, or fewer images of each, are names rather than kinds
 RECOGNISED_PERCENT = 85.0  # of a set's own labels: below, the set is another than its name says
 RECIPE = 2  # part of a cached network's file name: a change of the training makes the old ones unused
 
@@ -201,7 +202,8 @@ def packed(model: keras.Model, image_shape: Sequence[int], labels: Labels | None
 def network_for(dataset: Dataset, note: Note = ignore) -> FeatureNetwork:
     """The network that scores samples of a data set: shipped, cached, trained now, or random convolutions."""
     images, labels = dataset.images, dataset.labels
-    if labels is None or len(np.unique(labels)) < 2:
+    classes = 0 if labels is None else len(np.unique(labels))
+    if labels is None or not 2 <= classes <= min(MOST_CLASSES, len(images) // LEAST_OF_A_CLASS):
         return FeatureNetwork("random_convolutions", random_convolutions(images.shape[1:]))
     if dataset.name in SHIPPED:
         network = shipped(SHIPPED[dataset.name])

@@ -4,7 +4,8 @@ All the images below a folder are decoded, by as many processes as there are cor
 folder, from which they are mapped into memory: a folder larger than memory can be learnt, and all runs share one
 copy. The cache may be deleted at any time. The folder itself is only ever read.
 
-Links are followed, wherever they lead; a folder that is reached twice is read once, at the path that sorts first.
+Links are followed, but for those to a folder around this one; a folder that is reached twice is read once, at the path
+that sorts first.
 """
 
 import fcntl
@@ -13,6 +14,8 @@ import json
 import math
 import os
 import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +53,7 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
     settings = Settings(config.image_size, config.channels, config.crop)
     listing = walk(path)
     if len(listing.files) < 2:
-        found = "only one image" if listing.files else "no image"
+        found = ("only one image" if listing.files else "no image") + listing.others_told()
         others = f", but {_told(listing.refused)}" if listing.refused else ""
         kinds = f"at least 2 files that end in {', '.join(SUFFIXES)} are needed"
         raise ConfigError("data.path", shown(str(path)), f"there is {found} in it{others}; {kinds}")
@@ -60,6 +63,8 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
         with _locked(entry):
             folder = _open(entry, path) or _as_left_to_the_files(path, listing, settings)
             folder = folder or _fill(entry, path, listing, settings)
+    except RuntimeError as error:
+        raise ConfigError("data.path", shown(str(path)), str(error)) from error
     except OSError as error:
         needed = len(listing.files) * settings.size**2 * (settings.channels or 3) / 1e6
         raise ConfigError(
@@ -101,6 +106,14 @@ class Listing:
     files: list[File]
     folders: list[File]
     refused: dict[str, str]  # path -> why it can't be read
+    others: Counter[str]  # the endings of files that are left alone, lower case, and how many have each
+
+    def others_told(self) -> str:
+        """A parenthesis about the files that are left alone; empty where there are none."""
+        if not self.others:
+            return ""
+        kinds = ", ".join(shown(ending or "no ending") for ending, _ in self.others.most_common(SHOWN))
+        return f" (files with other endings are left alone: {self.others.total():,}, {kinds})"
 
 
 def walk(root: Path) -> Listing:
@@ -108,6 +121,8 @@ def walk(root: Path) -> Listing:
     files: list[File] = []
     folders: list[File] = []
     refused: dict[str, str] = {}
+    others: Counter[str] = Counter()
+    around = {(status.st_dev, status.st_ino) for status in map(os.stat, root.resolve().parents)}
     seen: set[tuple[int, int]] = set()
     waiting = [""]
     while waiting:
@@ -115,6 +130,9 @@ def walk(root: Path) -> Listing:
         try:
             status = os.stat(root / folder)
             if (status.st_dev, status.st_ino) in seen:  # a second link to it, or a circle of links
+                continue
+            if (status.st_dev, status.st_ino) in around:  # it would bring in what lies beside the folder
+                refused[folder] = "it leads to a folder around this one"
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders.append(File(folder, _identity(status)))
@@ -133,9 +151,11 @@ def walk(root: Path) -> Listing:
                     waiting.append(prefix + name)
                 elif name.lower().endswith(SUFFIXES):
                     files.append(File(prefix + name, _identity(entry.stat())))
+                elif entry.is_file():
+                    others[os.path.splitext(name)[1].lower()] += 1
             except OSError as error:
                 refused[prefix + name] = decoding.reason(error)
-    return Listing(sorted(files, key=lambda file: os.fsencode(file.path)), folders, refused)
+    return Listing(sorted(files, key=lambda file: os.fsencode(file.path)), folders, refused, others)
 
 
 def changes(listing: Listing, root: Path) -> int:
@@ -205,15 +225,15 @@ def _as_left_to_the_files(path: Path, listing: Listing, settings: Settings) -> I
 
 def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> ImageFolder:
     """Decode into an entry that appears whole or not at all. Raises OSError and ConfigError."""
-    part = entry.with_suffix(".part")
-    for remains in (part, entry):  # of a process that was killed; of what was damaged
+    for remains in (*entry.parent.glob(f"{entry.name}.*.part"), entry):  # of a killed process; of what was damaged
         shutil.rmtree(remains, ignore_errors=True)
     if shutil.disk_usage(entry.parent).free < len(listing.files) * settings.size**2 * (settings.channels or 1):
         raise OSError("the disk is too full")
-    part.mkdir()
+    # A name of its own: after the cache was deleted meanwhile, another process may hold another lock.
+    part = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", suffix=".part", dir=entry.parent))
     try:
         refused = dict(listing.refused)
-        shape = _decode(part / "images.raw", path, listing.files, settings, refused)
+        shape = _decode(part / "images.raw", path, listing, settings, refused)
         if shape[0] < 2:
             raise ConfigError("data.path", shown(str(path)), f"fewer than 2 images can be read: {_told(refused)}")
         taken = [file for file in listing.files if file.path not in refused]
@@ -240,12 +260,10 @@ def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> Imag
     return folder
 
 
-def _decode(
-    target: Path, root: Path, files: Sequence[File], settings: Settings, refused: dict[str, str]
-) -> tuple[int, ...]:
+def _decode(target: Path, root: Path, listing: Listing, settings: Settings, refused: dict[str, str]) -> tuple[int, ...]:
     """Write the pixels of all files that can be read, and tell of the others. Returns the shape of the array."""
-    count, channels = 0, settings.channels or 1
-    console.say(f"decoding {len(files):,} images of {shown(str(root))}, once")
+    count, channels, files = 0, settings.channels or 1, listing.files
+    console.say(f"decoding {len(files):,} images of {shown(str(root))}, once{listing.others_told()}")
     with console.progress("decoding", len(files)) as advance, open(target, "w+b", buffering=0) as file:
         done = 0
         for block in decode(root, [file.path for file in files], settings):

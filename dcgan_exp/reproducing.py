@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcgan_exp import checkpoints, data, recovery, resuming, runs, training
+from dcgan_exp import checkpoints, console, data, recovery, resuming, runs, training
 from dcgan_exp.config import Config
 
 
@@ -28,6 +28,8 @@ def reproduce(folder: Path, output: Path) -> Reproduction:
     config = _config(found)
     dataset = data.load(config.data)
     resuming.check_data(found, dataset)
+    if dataset.warning:
+        console.warn(dataset.warning)
     environment = [*found.lines, *resuming.environment_differences(found.record, config)]
     outcome = training.train(config, dataset, output)
     if outcome.status != "finished":

@@ -67,11 +67,12 @@ def _go_on(folder: Path, overrides: Sequence[str]) -> "training.Outcome":
         with console.native_noise_silenced():
             from dcgan_exp import devices, training
         devices.check(config)
+        _refuse_other_parts(found, config, devices.described(config))
         warnings = _warnings(found, config) if found.checkpoint else []
         place = (
             f"from iteration {found.iteration}" if found.checkpoint else "from the start: there is no valid checkpoint"
         )
-        _tell([*found.lines, *warnings])
+        _tell([*found.lines, *warnings, *filter(None, [dataset.warning])])
         console.say(f"going on {place}: {folder}")
         recovery.cut_back(found)
         if found.is_config_damaged or to_dict(config) != to_dict(found.config):
@@ -125,8 +126,6 @@ def check_same_result(found: Findings, config: Config) -> None:
     """Raises RunError where going on with another configuration would give what no single run gives."""
     old, new = dict(flatten(to_dict(found.recorded_config))), dict(flatten(to_dict(config)))
     changed = [key for key in new if new[key] != old.get(key) and key not in HARMLESS_KEYS]
-    if config.batch_normalization == "per_replica" and new["devices"] != old.get("devices"):
-        changed.append("devices")
     fork = f"copy it and go on there: dcgan-exp resume {found.folder} ... --fork NEW_FOLDER"
     if "iterations" in changed:
         if config.iterations < found.iteration:
@@ -141,6 +140,19 @@ def check_same_result(found: Findings, config: Config) -> None:
     if changed:
         told = ", ".join(f"{key}={new[key]} (was {old.get(key)})" for key in changed)
         raise runs.RunError(f"{told} would change the result; {fork}")
+
+
+def _refuse_other_parts(found: Findings, config: Config, devices: str) -> None:
+    """Where each device normalises its own part of a batch, their number is part of the experiment."""
+    recorded = found.record.get("devices")
+    if config.batch_normalization != "per_replica" or not isinstance(recorded, str):
+        return
+    now, before = (text.removesuffix(" and XLA").replace("GPU", "CPU") for text in (devices, recorded))
+    if now != before:
+        raise runs.RunError(
+            f"{devices} (was {recorded}) would change the result of batch_normalization=per_replica; copy it and go on"
+            f" there: dcgan-exp resume {found.folder} ... --fork NEW_FOLDER"
+        )
 
 
 def _refuse_elsewhere(found: Findings) -> None:

@@ -57,6 +57,14 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[..., 0], np.rint(values / 257))
 
 
+def test_the_transparent_colour_of_sixteen_bits_is_white(tmp_path: Path) -> None:
+    values = RANDOM.integers(0, 3, (30, 30), np.uint16) * 30000
+    found = decode(
+        saved(tmp_path / "image.png", Image.fromarray(values), transparency=30000), Settings(30, None, "center")
+    )
+    np.testing.assert_array_equal(found[..., 0], np.where(values == 30000, 255, np.rint(values / 257)))
+
+
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "RGBA", "LA", "PA"])
 def test_other_modes_are_what_pillow_shows_on_white(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(SMOOTH).crop((0, 0, 30, 30)).convert("RGBA")
@@ -75,7 +83,9 @@ def test_other_modes_are_what_pillow_shows_on_white(tmp_path: Path, mode: str) -
 
 def test_a_grey_palette_is_grey(tmp_path: Path) -> None:
     image = Image.fromarray(SMOOTH[:30, :30, 0]).quantize(8)
-    assert decode(saved(tmp_path / "image.png", image), Settings(30, None, "center")).shape == (30, 30, 1)
+    for options in ({}, {"transparency": 0}):
+        path = saved(tmp_path / "image.png", image, **options)
+        assert decode(path, Settings(30, None, "center")).shape == (30, 30, 1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

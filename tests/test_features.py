@@ -169,6 +169,11 @@ def test_a_set_without_labels_gets_fixed_random_convolutions(blobs: Dataset) -> 
     assert networks[0](blobs.images[:10])[1] is None
 
 
+def test_a_set_of_names_rather_than_kinds_gets_them_too(blobs: Dataset) -> None:
+    people = replace(blobs, labels=np.arange(600) // 3)
+    assert features.network_for(people).name == "random_convolutions"
+
+
 def test_command_trains_and_says_the_hash(tmp_path: Path, all_digits: Dataset) -> None:
     path, output = tmp_path / "few.npz", tmp_path / "weights.npz"
     assert all_digits.labels is not None

@@ -88,6 +88,22 @@ def test_what_is_no_image_by_name_is_left_alone(folder: Path) -> None:
     assert read(folder, config()).warning is None
 
 
+def test_files_with_other_endings_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/1.tif", "a/2.TIF", "notes"):
+        (folder / name).write_text("no image")
+    read(folder, config())
+    assert "(files with other endings are left alone: 3, .tif, no ending)" in capsys.readouterr().out
+    assert "there is no image (files with other endings are left alone: 1, .tif) in it" in refused(
+        only(folder / "only", "3.tif")
+    )
+
+
+def only(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    (folder / name).write_text("no image")
+    return folder
+
+
 def test_channels_are_those_of_the_files_unless_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = read(folder, config())
     assert grey.images.shape[3] == 1
@@ -117,6 +133,16 @@ def test_links_are_followed_once_and_circles_end(folder: Path, tmp_path: Path) -
     found = read(folder, config())
     assert len(found.images) == 5
     np.testing.assert_array_equal(found.images[4], outside)
+
+
+def test_a_link_to_a_folder_around_it_brings_nothing_in(folder: Path, tmp_path: Path) -> None:
+    save(tmp_path / "private" / "0.png")
+    (folder / "a" / "out").symlink_to("../..")
+    (folder / "b" / "root").symlink_to("/")
+    found = read(folder, config())
+    assert len(found.images) == 4
+    around = "it leads to a folder around this one"
+    assert sorted(found.skipped) == [f"a/out: {around}", f"b/root: {around}"]
 
 
 def test_names_may_hold_anything(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fault_injection import STATEFUL, differing, killed_copy, leftovers, record
 
-from dcgan_exp import checkpoints, console, resuming, runs, training
+from dcgan_exp import checkpoints, console, recovery, resuming, runs, training
 from dcgan_exp.config import Config, ConfigError, compose
 from dcgan_exp.data import Dataset
 
@@ -106,6 +106,15 @@ def test_a_changed_configuration_is_refused_with_its_keys(run: Path, tmp_path: P
     with pytest.raises(ConfigError, match="keep_checkpoints=0: allowed"):
         resuming.resume(run, ["keep_checkpoints=0"])
     assert contents(run) == before
+
+
+def test_another_number_of_devices_is_refused_where_each_normalises_alone(run: Path) -> None:
+    found = recovery.examine(run)
+    alone = replace(found.config, batch_normalization="per_replica")
+    resuming._refuse_other_parts(found, alone, "1 CPU")
+    resuming._refuse_other_parts(found, found.config, "2 workers with 1 CPU")
+    with pytest.raises(runs.RunError, match=r"^2 workers with 1 CPU \(was 1 CPU\) would change.*--fork"):
+        resuming._refuse_other_parts(found, alone, "2 workers with 1 CPU")
 
 
 def test_a_configuration_edited_by_hand_is_refused(run: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     python benchmarks/metrics.py --data-path mnist.npz      # the full MNIST: half a minute
     python benchmarks/metrics.py --data mnist_5k            # offline
 
-It also prints the floor: what real images that the reference does not hold score.
+It also prints the floor: what training images score.
 """
 
 import argparse

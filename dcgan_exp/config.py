@@ -335,6 +335,7 @@ def check(config: Config) -> None:
         _check_choice("data", config.data.fallback, "data.fallback")
     _check_optimizer(config.optimizer)
     _check_update(config)
+    _check_unused(config)
     _check_devices(config)
     base_size(config)
     layer_plan("discriminator", config.model.discriminator, config.data.image_size)
@@ -356,6 +357,12 @@ def _check_limits(section: Any, prefix: str) -> None:
 
 
 def _check_limit(key: str, shown: object, value: Any, limits: dict[str, Any]) -> None:
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # bytes of a file's name, which YAML and JSON can't hold
+            told = value.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise ConfigError(key, told, "UTF-8 is needed: give a link with another name") from None
     if "choices" in limits and value not in limits["choices"]:
         raise ConfigError(key, shown, "choose from " + ", ".join(str(c) for c in limits["choices"]))
     wrong = (
@@ -395,6 +402,7 @@ OPTIMIZER_ARGUMENTS = {
     "rmsprop": ("rho", "momentum", "epsilon"),
     "sgd": ("momentum",),
 }
+SMOOTHED_LOSSES = ("non_saturating", "least_squares")  # whose one_sided_label_smoothing means something
 NAMES: dict[str, tuple[str, ...]] = {
     "data": ("mnist", "mnist_5k", "fashion_mnist", "cifar10", "image_folder", "npz"),
     "model": (),  # a model's name is its YAML file's; the builders read only its values
@@ -440,6 +448,35 @@ def _check_update(config: Config) -> None:
         raise ConfigError(
             "update.discriminator_steps", config.update.discriminator_steps, "update=book takes 1: add update=shared"
         )
+
+
+def _check_unused(config: Config) -> None:
+    """A value that another choice leaves without meaning is refused: a sweep over it would compare equal runs."""
+    loss, regularizer, schedule = config.loss, config.regularizer, config.schedule
+    if loss.one_sided_label_smoothing and loss.name not in SMOOTHED_LOSSES:
+        allowed = f"loss={loss.name} has no labels: leave it 0, or take loss={' or '.join(SMOOTHED_LOSSES)}"
+        raise ConfigError("loss.one_sided_label_smoothing", loss.one_sided_label_smoothing, allowed)
+    if regularizer.weight and regularizer.name == "none":
+        raise ConfigError("regularizer.weight", regularizer.weight, "regularizer=none takes none: choose another")
+    if regularizer.name != "none" and not regularizer.weight:
+        allowed = f"regularizer={regularizer.name} needs one above 0; regularizer=none goes without"
+        raise ConfigError("regularizer.weight", regularizer.weight, allowed)
+    if schedule.final and schedule.name == "constant":
+        raise ConfigError("schedule.final", schedule.final, "schedule=constant takes none: choose linear or cosine")
+
+
+def doubts(config: Config) -> list[str]:
+    """What is allowed but seldom meant, a line each."""
+    is_critic, regularizer = config.loss.name == "wasserstein", config.regularizer.name
+    found = []
+    if is_critic and regularizer == "none" and config.model.discriminator.normalization != "spectral":
+        found.append("nothing bounds the critic of loss=wasserstein: regularizer=gradient_penalty would")
+    if regularizer == "gradient_penalty" and config.model.discriminator.normalization == "batch":
+        found.append(
+            "regularizer=gradient_penalty is of single images, which model.discriminator.normalization=batch mixes: "
+            "layer does not"
+        )
+    return found
 
 
 def _check_devices(config: Config) -> None:
@@ -512,6 +549,9 @@ def known_keys() -> list[str]:
     return [key for key, _ in flatten(to_dict(Config()))]
 
 
+TEXT_KEYS = ("name", "data.path", "tracker.project", "tracker.uri", "hydra.run.dir", "hydra.sweep.dir")
+
+
 def explain(error: Exception, overrides: Sequence[str] = ()) -> ConfigError:
     """Hydra's and OmegaConf's errors, which take several lines, as one line with key, value and what is allowed.
 
@@ -547,7 +587,16 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> ConfigError:
         return ConfigError(match.group(1), given.get(match.group(1), "?"), match.group(2))
     if match := re.search(r"(.*)\n(?s:.*?)full_key: (\S+)", text):
         return ConfigError(match.group(2), given.get(match.group(2), "?"), match.group(1))
-    return ConfigError("command line", text.partition("\n")[0], "see python run.py --help")
+    return _ungrammatical(text.partition("\n")[0], given)
+
+
+def _ungrammatical(text: str, given: dict[str, str]) -> ConfigError:
+    if re.search("mismatched input|extraneous input|NoViableAlt|Ambiguous value|Error parsing", text):
+        for key, value in given.items():
+            if key in TEXT_KEYS and re.search(r"[][(){},;='\s]", value):
+                shown = value.encode("unicode_escape").decode()
+                return ConfigError(key, shown, f"a text with such characters needs quotes: '{key}=\"...\"'")
+    return ConfigError("command line", text, "see python run.py --help")
 
 
 def _unknown(key: str, value: object) -> ConfigError:

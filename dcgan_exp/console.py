@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -116,6 +116,14 @@ def score_line(iteration: int, scores: dict[str, float], is_best: bool) -> str:
             f"rarest class: {scores['rarest_class']:.1f} %",
         ]
     return f"{iteration} [{', '.join(told)}]{' the best so far' if is_best else ''}"
+
+
+def yardstick_line(facts: Mapping[str, object]) -> str:
+    """`scores: 10,000 samples against 10,000 test images; feature network mnist, SHA-256 0123456789abcdef`."""
+    return (
+        f"scores: {facts['samples']:,} samples against {facts['reference_images']:,} {facts['reference']}; "
+        f"feature network {facts['network']}, SHA-256 {str(facts['sha256'])[:16]}"
+    )
 
 
 def duration(seconds: float) -> str:

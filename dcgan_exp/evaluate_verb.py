@@ -83,10 +83,7 @@ def _show(found: list[dict[str, Any]], facts: dict[str, object]) -> None:
     if not console.console.is_terminal:
         console.console.width = 10_000  # a pipe has no edge at which a row would have to break
     console.console.print(table)
-    console.say(
-        f"{facts['samples']:,} samples against {facts['reference_images']:,} {facts['reference']};"
-        f" feature network {facts['network']}, SHA-256 {str(facts['sha256'])[:16]}"
-    )
+    console.say(console.yardstick_line(facts))
 
 
 def _number(value: object) -> str:

@@ -178,7 +178,9 @@ def sliced_wasserstein_distance(first: Images, second: Images) -> float:
     directions /= np.linalg.norm(directions, axis=0)
     count = min(len(first), len(second))
     quantiles = (np.arange(count) + 0.5) / count
-    sorted_projections = [np.quantile(_projected(images, directions), quantiles, axis=0) for images in (first, second)]
+    sorted_projections = [
+        np.quantile(_projected(images, directions), quantiles, axis=0, method="hazen") for images in (first, second)
+    ]
     return float(np.abs(sorted_projections[0] - sorted_projections[1]).mean())
 
 

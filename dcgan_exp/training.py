@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from dcgan_exp import console, devices, locks, runs, trackers, workers
 from dcgan_exp.checkpoints import Checkpoint
-from dcgan_exp.config import Config
+from dcgan_exp.config import Config, doubts
 from dcgan_exp.data import Dataset, settled
 from dcgan_exp.evaluation import Evaluation, best_part
 from dcgan_exp.gan import GAN
@@ -121,6 +121,8 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
         runs.write_config(recorder.folder, config)
     tracker = trackers.Tracker(config, recorder.folder)
     with runs.logging_to(recorder.folder):
+        for line in doubts(config):
+            _warn(line)
         try:
             with stoppable() as stop, devices.team(config, dataset) as team:
                 stop.listen()  # again: TensorFlow's server has taken SIGTERM
@@ -136,6 +138,11 @@ def run(config: Config, dataset: Dataset, recorder: runs.Recorder, checkpoint: C
         recorder.close(outcome.status, outcome.reason, final=outcome.measures)
     tracker.finish(outcome.status)
     return outcome
+
+
+def _warn(line: str) -> None:
+    console.warn(line)
+    log.warning(line)
 
 
 def _words(error: OSError | runs.RunError) -> str:
@@ -281,7 +288,10 @@ class Stages:
 
     def _evaluate(self, iteration: int) -> dict[str, float]:
         """The scores, after the best generator is kept. Raises Stopped where the run is asked to end meanwhile."""
+        is_first = self.evaluation.yardstick is None
         scores = self.evaluation.score(self._wait_for)
+        if is_first:
+            self._tell_of_yardstick()
         is_best = self.evaluation.keep_if_best(iteration, scores)
         if is_best:
             save_best(self.gan, self.evaluation, self.recorder.folder)
@@ -291,6 +301,13 @@ class Stages:
         log.info(line)
         return_free_memory()
         return scores
+
+    def _tell_of_yardstick(self) -> None:
+        line, warning = console.yardstick_line(self.evaluation.facts), self.evaluation.facts["warning"]
+        console.say(line)
+        log.info(line)
+        if warning:
+            _warn(warning)
 
     def _wait_for(self, text: str) -> None:
         if self.stop.signal:

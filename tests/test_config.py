@@ -16,6 +16,7 @@ from dcgan_exp.config import (
     choices,
     compose,
     derived_widths,
+    doubts,
     flatten,
     from_yaml,
     optimizer_arguments,
@@ -63,6 +64,13 @@ BAD = {
     "model.discriminator.strides=[3,2,2]": "model.discriminator.strides=[3, 2, 2]: choose from 1, 2",
     "data.image_size=30": "data.image_size=30: the strides of model=book reach 28 and 32 (nearest)",
     "data.channels=2": "data.channels=2: choose from 1, 3",
+    "data.path=photos (1)": "data.path=photos (1): a text with such characters needs quotes: 'data.path=\"...\"'",
+    'data.path="pictures\udcff"': "data.path=pictures\\xff: UTF-8 is needed: give a link with another name",
+    "data.path=it's": "data.path=it's: a text with such characters needs quotes",
+    "name=a,b": "name=a,b: a text with such characters needs quotes",
+    "loss.one_sided_label_smoothing=0.6": "loss.one_sided_label_smoothing=0.6: allowed",
+    "regularizer.weight=5": "regularizer.weight=5.0: regularizer=none takes none",
+    "schedule.final=0.5": "schedule.final=0.5: schedule=constant takes none",
     "batch_size=[1": "command line=",
     "batch_size": "command line=",
 }
@@ -74,6 +82,36 @@ def test_a_bad_value_gets_one_line(override: str) -> None:
         compose([override])
     assert BAD[override] in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ("loss=hinge loss.one_sided_label_smoothing=0.2", "loss=hinge has no labels"),
+        ("update=shared regularizer.name=r1", "regularizer.weight=0.0: regularizer=r1 needs one above 0"),
+    ],
+)
+def test_a_value_without_meaning_is_refused(overrides: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        compose(overrides.split())
+
+
+def test_quotes_make_any_path_a_text() -> None:
+    assert compose(['data.path="/tmp/(x), y=[1]"']).data.path == "/tmp/(x), y=[1]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "count"),
+    [
+        ("", 0),
+        ("loss=wasserstein", 1),
+        ("loss=wasserstein model.discriminator.normalization=spectral", 0),
+        ("loss=wasserstein update=shared regularizer=gradient_penalty", 0),
+        ("experiment=fast loss=wasserstein regularizer=gradient_penalty", 1),  # batch normalisation in D
+    ],
+)
+def test_what_is_seldom_meant_is_doubted(overrides: str, count: int) -> None:
+    assert len(doubts(compose(overrides.split()))) == count
 
 
 def test_the_default_is_the_listing() -> None:

@@ -131,8 +131,7 @@ def test_sliced_wasserstein_distance(monkeypatch: pytest.MonkeyPatch, small_imag
     other = 255 - small_images
     projected = [images.reshape(64, 784) @ directions for images in (small_images, other)]
     expected = np.mean([wasserstein_distance(projected[0][:, k], projected[1][:, k]) for k in range(3)])
-    # Quantiles between the order statistics against the step functions: equal up to a 64th of the spread.
-    assert quality.sliced_wasserstein_distance(small_images, other) == pytest.approx(expected, rel=0.02)
+    assert quality.sliced_wasserstein_distance(small_images, other) == pytest.approx(expected, rel=1e-9)
 
 
 def test_scores_are_a_function_of_the_images(yardstick: quality.Yardstick, all_digits: Dataset) -> None:

@@ -80,9 +80,10 @@ def train(*overrides: str, folder: str | Path | None = None, **values: Any) -> L
     Overrides are those of `python run.py`. `folder` null is one of its own below outputs/. Raises ConfigError where
     one can't be used, before anything is written; how the run ended is the `status` of what is returned.
     """
-    from dcgan_exp import data
+    from dcgan_exp import data, trackers
 
     settings = config.compose([*overrides, *(f"{key}={_yaml(value)}" for key, value in values.items())])
+    trackers.check_installed(settings.tracker)
     dataset = data.load(settings.data)
     if dataset.warning:
         console.warn(dataset.warning)
@@ -96,6 +97,10 @@ def train(*overrides: str, folder: str | Path | None = None, **values: Any) -> L
 
 
 def _yaml(value: Any) -> str:
+    from dcgan_exp.combinations import quoted
+
+    if isinstance(value, str):
+        return quoted(value)
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -105,12 +110,18 @@ def compare(
     """The runs at and below the paths (default outputs/) as flat mappings: facts, configuration, last and best metrics.
 
     `pandas.DataFrame(compare("outputs"))` is a table of them. `where`, `group_by` and `sort` are those of
-    `dcgan-exp compare`. Raises CompareError.
+    `dcgan-exp compare`, and what it would say of folders that can't be read is said here. Raises CompareError, and
+    RunError where there are no runs.
     """
-    from dcgan_exp import comparison, exports, index
+    from dcgan_exp import comparison, exports, fairness, index
 
-    entries, _ = index.read_all([Path(path) for path in paths or ("outputs",)])
+    entries, notes = index.read_all([Path(path) for path in paths or ("outputs",)])
+    if not entries:
+        raise runs.RunError("; ".join(notes) or "no runs to compare")
     rows = comparison.build(entries)
+    comparison.diagnose_grids(rows)
+    for note in (*notes, *fairness.warnings(rows)):
+        console.warn(note)
     if where:
         rows = comparison.where(rows, where)
     if group_by:

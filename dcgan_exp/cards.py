@@ -69,7 +69,7 @@ def model_card(run: runs.Run, kind: str, file: str, source: str, difference: flo
         "",
         "## Quality",
         "",
-        *_quality(entry),
+        *_quality(entry, source),
         "",
         "## Licence",
         "",
@@ -80,10 +80,21 @@ def model_card(run: runs.Run, kind: str, file: str, source: str, difference: flo
     return "\n".join(lines)
 
 
-def _quality(entry: index.Entry) -> list[str]:
+def _quality(entry: index.Entry, source: str) -> list[str]:
+    """The scores of these very weights where the run has measured them, else the run's last and best."""
+    columns = entry.run.metrics()
+    at = int(found[1]) if (found := re.fullmatch(r"checkpoint (\d+)", source)) else None
+    if "best" in source and isinstance(best := entry.record.get("best"), dict):
+        at = best.get("iteration")
+    rows = [row for row, iteration in enumerate(columns.get("iteration", [])) if iteration == at]
+    own = {name: columns[name][rows[-1]] for name in runs.SCORES if rows and name in columns}
+    if lines := [f"- {_code(name)}: {value:.4g} (iteration {at})" for name, value in own.items() if value is not None]:
+        return lines
     measured = {name: value for name, value in entry.final.items() if not re.search("loss|accuracy|seconds", name)}
-    lines = [f"- {_code(name)}: {value:.4g} (last)" for name, value in measured.items()]
-    lines += [f"- {_code(name)}: {entry.best[name][0]:.4g} (best, iteration {entry.best[name][1]})"
+    if at is not None:
+        lines.append(f"- not measured at iteration {at}, of which these weights are")
+    lines += [f"- {_code(name)}: {value:.4g} (the run's last)" for name, value in measured.items()]
+    lines += [f"- {_code(name)}: {entry.best[name][0]:.4g} (the run's best, iteration {entry.best[name][1]})"
               for name in measured if name in entry.best]  # fmt: skip
     told = [f"{name} {value:.4g}" for name, value in entry.final.items() if name in ("d_loss", "g_loss", "d_accuracy")]
     if not measured:

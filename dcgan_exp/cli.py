@@ -158,10 +158,11 @@ def _positive(text: str) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Compare runs: a table, and the files asked for."""
     from dcgan_exp import console
+    from dcgan_exp.verb_options import check_place
 
     targets = [Path(name) for name in (options.csv, options.json) if name and name != "-"]
     for target in [*targets, *filter(None, (options.plots, options.html))]:
-        _check_target(target)
+        check_place(target)
     if options.csv == options.json == "-":
         raise RefusalError("--csv - and --json - can't share the terminal")
     if options.watch:
@@ -186,19 +187,6 @@ def _note(line: str) -> None:
     from dcgan_exp.tables import printable
 
     console.warn(printable(line))
-
-
-def _check_target(path: Path) -> None:
-    """Nothing is written in a run folder, and nothing is read for minutes before a file can't be written."""
-    from dcgan_exp.runs import RECORD
-
-    for folder in [path.absolute(), *path.absolute().parents]:
-        if (folder / RECORD).exists():
-            raise RefusalError(
-                f"{path} lies in the run folder {folder}, where nothing is changed; choose another place"
-            )
-    if not path.absolute().parent.is_dir():
-        raise RefusalError(f"{path} can't be written: there is no folder {path.absolute().parent}")
 
 
 def _chosen_rows(options: argparse.Namespace) -> "tuple[list[Row], list[str]]":

@@ -184,9 +184,9 @@ def spell_out(overrides: Sequence[str], pairs: dict[str, list[str]]) -> list[str
     return [part for text in overrides for part in pairs.get(text, [text])]
 
 
-def quoted(path: Path) -> str:
-    """A path as Hydra's command line takes it, whatever it holds."""
-    text = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + (match[2] and "\\'"), str(path))
+def quoted(value: str | Path) -> str:
+    """A text or path as Hydra's command line takes it, whatever it holds."""
+    text = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + (match[2] and "\\'"), str(value))
     return f"'{text}'"
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -39,11 +39,25 @@ def native_noise_silenced() -> Iterator[None]:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        yield
+        with os.fdopen(os.dup(kept), "w") as terminal, _told_on(terminal):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _told_on(file: IO[str]) -> Iterator[None]:
+    """What this module says to a terminal goes to another file: what turns there goes on turning."""
+    if not error_console.is_terminal:
+        yield
+        return
+    own, error_console.file = error_console.file, file
+    try:
+        yield
+    finally:
+        error_console.file = own
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dcgan_exp.verb_options import DONE, add_run, check_output, dataset_of, tell
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`."""
-    add_run(parser)
+    add_run(parser, checkpoints="N|best|last|all")
     parser.add_argument(
         "-n", "--count", type=whole_number(100, 1_000_000), metavar="N", help="samples; default the run's eval_samples"
     )
@@ -33,7 +33,14 @@ def evaluate(options: argparse.Namespace) -> int:
 
     config = from_mapping(run.config())
     found: list[dict[str, Any]] = []
-    generators = [sampling.load_generator(run, checkpoint, options.raw) for checkpoint in chosen]
+    generators = []
+    for checkpoint in chosen:
+        try:
+            generators.append(sampling.load_generator(run, checkpoint, options.raw))
+        except runs.RunError as error:  # of several, the run may have removed the oldest by now
+            if options.checkpoint != "all":
+                raise
+            console.warn(str(error))
     with working(options, "measuring the real images") as note:
         yardstick = quality.Yardstick(dataset, note=note)
     if yardstick.facts["warning"]:

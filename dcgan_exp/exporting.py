@@ -39,7 +39,7 @@ def export(run: runs.Run, generator: Generator, kind: str, folder: Path) -> floa
     check_package(kind)
     _check_replaceable(folder)
     name, write, read = FORMATS[kind]
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary, earlier = (folder.with_name(f".{folder.name}.{os.getpid()}{end}") for end in (".tmp", ".old.tmp"))
     try:
         temporary.mkdir()
         with _quiet():
@@ -53,10 +53,11 @@ def export(run: runs.Run, generator: Generator, kind: str, folder: Path) -> floa
         (temporary / CONFIG).write_text(yaml.safe_dump(run.config(), sort_keys=False))
         (temporary / CARD).write_text(cards.model_card(run, kind, name, generator.source, difference))
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(earlier)
         temporary.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for remains in (temporary, earlier):
+            shutil.rmtree(remains, ignore_errors=True)
     return difference
 
 
@@ -72,11 +73,14 @@ def _check_replaceable(folder: Path) -> None:
     """Only what an export made is ever removed."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise runs.RunError(f"{folder} is no folder; choose another name")
-    if folder.is_dir() and any(folder.iterdir()):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if cards.MARK in (folder / CARD).read_text():
-                return
-        raise runs.RunError(f"{folder} holds something else than an export; choose another name")
+    if not folder.is_dir():
+        return
+    there = {path.name for path in folder.iterdir()}
+    own = {CARD, GRID, CONFIG, *(name for name, _, _ in FORMATS.values())}
+    if CARD in there and cards.MARK not in (folder / CARD).read_text(errors="replace"):
+        own.remove(CARD)
+    if others := sorted(there - own):
+        raise runs.RunError(f"{folder} holds something else than an export ({others[0]}); choose another name")
 
 
 def compare(generator: Generator, function: Callable[[Images], Images]) -> float:

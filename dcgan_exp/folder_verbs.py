@@ -1,7 +1,6 @@
 """The verbs that look at run folders and need no TensorFlow: info, list, clean."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +41,7 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
         "--status", choices=("running", "finished", "failed", "interrupted", "killed"), help="only these"
     )
     parser.add_argument("--last", type=whole_number(1, 10**9), metavar="N", help="only the newest N")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no line about folders that can't be read")
 
 
 def list_runs(options: argparse.Namespace) -> int:
@@ -49,19 +49,19 @@ def list_runs(options: argparse.Namespace) -> int:
     from dcgan_exp import overview
     from dcgan_exp.tables import printable
 
-    entries = [entry for entry in _entries(options.folders) if options.status in (None, entry.run.status)]
+    entries = [entry for entry in _entries(options) if options.status in (None, entry.run.status)]
     heading, *lines = overview.listing(entries)
     lines = lines[-options.last :] if options.last else lines
     print("\n".join(printable(line) for line in overview.aligned([heading, *lines])))
     return DONE
 
 
-def _entries(folders: Sequence[Path]) -> "list[Entry]":
+def _entries(options: argparse.Namespace) -> "list[Entry]":
     from dcgan_exp import index
     from dcgan_exp.tables import printable
 
-    entries, notes = index.read_all(folders)
-    for note in notes if entries else ():
+    entries, notes = index.read_all(options.folders)
+    for note in notes if entries and not options.quiet else ():
         console.warn(printable(note))
     if not entries:
         raise runs.RunError("; ".join(notes) or "no runs")
@@ -78,10 +78,10 @@ def add_clean_options(parser: argparse.ArgumentParser) -> None:
 
 
 def clean(options: argparse.Namespace) -> int:
-    """List, and with --yes delete, failed runs and the checkpoints of finished ones; never a finished run's results."""
+    """List, and with --yes delete, failed runs and old checkpoints of finished ones; never a finished run's results."""
     from dcgan_exp import overview
 
-    items = overview.waste(_entries(options.folders))
+    items = overview.waste(_entries(options))
     freed = 0
     for item in items:
         if not options.yes:
@@ -90,7 +90,7 @@ def clean(options: argparse.Namespace) -> int:
             freed += item.size
             tell(options, f"deleted {item.path}  ({item.reason}, {overview.size_text(item.size)})")
         else:
-            console.warn(f"{item.path} was left: its run is not what it was a moment ago")
+            console.warn(f"{item.path} was left: its run is in use, or not what it was a moment ago")
     total = overview.size_text(sum(item.size for item in items))
     if not items:
         tell(options, "nothing to delete")

@@ -15,6 +15,8 @@ def candidates(run: runs.Run, checkpoint: str | None = None, raw: bool = False) 
     newest_first = runs.checkpoint_paths(run.folder)
     if checkpoint == "best":
         found = _saved(run, "generator_best")
+        if raw and _saved(run, "generator_raw"):
+            raise runs.RunError("--raw: the best generator is kept with its averaged weights only; leave it out")
     elif checkpoint in (None, "last"):
         # Before the end, the file of an earlier end may be older than the checkpoints.
         found = saved if saved and run.status == "finished" else [*newest_first, *saved]

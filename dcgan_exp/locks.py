@@ -16,9 +16,13 @@ from typing import Any
 from dcgan_exp import runs
 
 
+class InUseError(runs.RunError):
+    """Another process holds the lock."""
+
+
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Raises RunError, with pid and host, while another process does; and OSError."""
+    """Hold the folder's lock. Raises InUseError, with pid and host, while another process does; and OSError."""
     path = folder / runs.LOCK
     descriptor = _acquire(path)
     try:
@@ -51,7 +55,7 @@ def _lock(descriptor: int, path: Path) -> None:
         owner = _owner(descriptor)
         # A file system that can't lock leaves what the file says.
         if isinstance(error, BlockingIOError) or _is_alive(owner):
-            raise runs.RunError(
+            raise InUseError(
                 f"{path.parent} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}"
             ) from None
 

@@ -31,15 +31,15 @@ class Neighbours:
 
     @property
     def copies(self) -> int:
-        """Samples nearer to a training image than 95 % of the training images are to each other."""
-        return int(np.sum(self.distances < np.quantile(self.usual, 0.05)))
+        """Samples as near to a training image as the nearest 5 % of the training images are to each other."""
+        return int(np.sum(self.distances <= np.quantile(self.usual, 0.05)))
 
     def summary(self) -> str:
         """One line for people."""
         median, usual = np.median(self.distances), np.median(self.usual)
         return (
             f"median distance to the nearest training image {median:.1f} of 255 (between training images {usual:.1f}); "
-            f"{self.copies} of {len(self.distances)} nearer than 95 % of training images are to each other"
+            f"{self.copies} of {len(self.distances)} as near as the nearest 5 % of training images are to each other"
         )
 
 
@@ -99,9 +99,11 @@ def picture(samples: Pixels, training: Pixels, labels: npt.NDArray[Any] | None, 
         y = 46 + position // columns * (pair_height + MARGIN)
         for offset, image in ((0, samples[index]), (width + 2, training[found.indices[index]])):
             canvas.paste(_enlarged(image, factor), (x + offset, y))
-        where = f"#{found.indices[index]}" + ("" if labels is None else f"  class {labels[found.indices[index]]}")
+        where = f"nearest #{found.indices[index]}" + (
+            "" if labels is None else f"  class {labels[found.indices[index]]}"
+        )
         pen.text((x, y + height + 2), f"sample {index}: {found.distances[index]:.1f}", "black", font)
-        pen.text((x + width + 2, y + height + 18), where, "#555555", font)
+        pen.text((x, y + height + 18), where, "#555555", font)
     return encode_png(np.asarray(canvas))
 
 

@@ -1,5 +1,6 @@
 """Run folders at a glance: one of them on a screen, all of them in a list, and what could be thrown away."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcgan_exp import console, index, runs
+from dcgan_exp import console, index, locks, runs
 
 SETTINGS = ("model.name", "optimizer.name", "loss.name", "update.name", "latent_dim", "seed", "precision", "threads")
 COLUMNS = ("status", "iteration", "started", "took", "name", "D loss", "G loss", "acc.", "folder")
@@ -24,11 +25,16 @@ def size_text(count: float) -> str:
 
 
 def bytes_below(path: Path) -> int:
-    """What a file or folder holds; links count for themselves."""
+    """What a file or folder holds; links count for themselves, and what a run removes meanwhile for nothing."""
     if path.is_symlink() or not path.is_dir():
+        return _file_bytes(path)
+    return sum(_file_bytes(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def _file_bytes(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
         return path.lstat().st_size
-    places = ((folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sum(os.lstat(os.path.join(*place)).st_size for place in places)
+    return 0
 
 
 # info --------------------------------------------------------------------------------------------
@@ -103,12 +109,12 @@ def _networks(record: dict[str, Any]) -> str:
 
 def _files(folder: Path) -> list[tuple[str, str]]:
     found = []
-    for path in sorted(path for path in folder.iterdir() if not path.name.endswith(".tmp")):
+    for path in sorted(path for path in folder.iterdir() if ".tmp" not in path.suffixes):
         if path.is_dir() and not path.is_symlink():
             count = sum(len(names) for _, _, names in os.walk(path))
             found.append((f"{path.name}/", f"{count:,} files, {size_text(bytes_below(path))}"))
         else:
-            found.append((path.name, size_text(path.lstat().st_size)))
+            found.append((path.name, size_text(_file_bytes(path))))
     width = max((len(name) for name, _ in found), default=0)
     return [("files" if not at else "", f"{name:{width}}  {facts}") for at, (name, facts) in enumerate(found)]
 
@@ -118,7 +124,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
 
 def listing(entries: Sequence[index.Entry]) -> list[list[str]]:
     """A line of cells for each run, the oldest first, below one of headings."""
-    ordered = sorted(entries, key=lambda entry: str(entry.record.get("started")))
+    ordered = sorted(entries, key=lambda entry: str(entry.record.get("started") or ""))
     return [list(COLUMNS), *(_cells(entry) for entry in ordered)]
 
 
@@ -167,27 +173,29 @@ class Waste:
 
 
 def waste(entries: Sequence[index.Entry]) -> list[Waste]:
-    """Failed runs, and the checkpoints of finished ones, which have their networks in files of their own.
+    """Failed runs, and the checkpoints of finished ones but for the newest, which a longer run or a fork starts from.
 
-    A finished run's results are never among it, nor anything that a run needs to go on.
+    A finished run's results are never among it.
     """
     found = []
     for entry in entries:
         status = entry.run.status
         if status == "failed" and _is_only_a_run(entry.folder):
             reason = f"failed at iteration {entry.record.get('iteration', 0):,}"
+            if kept := runs.checkpoint_paths(entry.folder):
+                reason += f", resume would go on from {int(kept[0].stem):,}"
             found.append(Waste(entry.folder, entry.folder, reason, status, bytes_below(entry.folder)))
         checkpoints = entry.folder / runs.CHECKPOINTS
         if status == "finished" and checkpoints.is_dir() and not checkpoints.is_symlink():
-            found += [Waste(path, entry.folder, "checkpoint of a finished run", status, bytes_below(path))
+            found += [Waste(path, entry.folder, "old checkpoint of a finished run", status, bytes_below(path))
                       for path in old_checkpoints(entry.folder)]  # fmt: skip
     return found
 
 
 def old_checkpoints(folder: Path) -> list[Path]:
-    """What lies in a finished run's folder of checkpoints; none where its generator was not saved."""
+    """A finished run's checkpoints but for the newest; none where its generator was not saved."""
     saved = runs.network_path(folder, "generator").exists()
-    return sorted((folder / runs.CHECKPOINTS).iterdir()) if saved else []
+    return runs.checkpoint_paths(folder)[:0:-1] if saved else []
 
 
 def _is_only_a_run(folder: Path) -> bool:
@@ -197,11 +205,15 @@ def _is_only_a_run(folder: Path) -> bool:
 
 
 def delete(item: Waste) -> bool:
-    """Delete it, unless the run has another status by now. Raises OSError, RunError."""
-    if runs.read(item.run).status != item.status:
+    """Delete it, unless the run is in use or has another status by now. Raises OSError, RunError."""
+    try:
+        with locks.held(item.run):  # a process that resumes it says so in run.json only after a while
+            if runs.read(item.run).status != item.status:
+                return False
+            if item.path.is_dir() and not item.path.is_symlink():
+                shutil.rmtree(item.path)
+            else:
+                item.path.unlink()
+    except locks.InUseError:
         return False
-    if item.path.is_dir() and not item.path.is_symlink():
-        shutil.rmtree(item.path)
-    else:
-        item.path.unlink()
     return True

@@ -1,12 +1,14 @@
 """The verbs that make pictures of a run: sample, interpolate, animate, nearest."""
 
 import argparse
+import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcgan_exp import runs
+from dcgan_exp import generator_files, runs
 from dcgan_exp.verb_options import (
     DONE,
     add_output,
@@ -46,7 +48,7 @@ def sample(options: argparse.Namespace) -> int:
     is_folder = name.endswith("/") or not Path(name).suffix or Path(name).is_dir()
     if is_folder:
         path = Path(name)
-        check_free(path, options.force)
+        check_free(path, options.force or (path.is_dir() and not any(path.iterdir())))
         if path.exists() and not path.is_dir():
             raise runs.RunError(f"{path} is a file, not a folder")
     else:
@@ -97,11 +99,11 @@ def _write_array(path: Path, parts: "Iterable[Pixels]", shape: tuple[int, ...]) 
 
 
 def _write_folder(path: Path, parts: "Iterable[Pixels]", shape: tuple[int, ...]) -> None:
-    """A new folder appears when it is complete; into one that is there the images go one by one."""
+    """The images appear when all are made, in the place of the numbered ones that were there."""
     from dcgan_exp import images
 
-    target = path if path.exists() else path.with_name(f".{path.name}.tmp")
-    target.mkdir(exist_ok=True)
+    target = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target.mkdir()
     digits, number = max(len(str(shape[0] - 1)), 4), 0
     try:
         for part in parts:
@@ -109,12 +111,16 @@ def _write_folder(path: Path, parts: "Iterable[Pixels]", shape: tuple[int, ...])
                 picture = image[..., 0] if shape[3] == 1 else image
                 (target / f"{number:0{digits}d}.png").write_bytes(images.encode_png(picture))
                 number += 1
-        if target != path:
+        if not path.exists():
             target.rename(path)
-    except BaseException:
-        if target != path:
-            shutil.rmtree(target)
-        raise
+            return
+        for old in path.iterdir():
+            if re.fullmatch(r"\d{4,}\.png", old.name):
+                old.unlink()
+        for made in sorted(target.iterdir()):
+            made.rename(path / made.name)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
 
 
 # interpolate, animate, nearest -------------------------------------------------------------------
@@ -148,13 +154,20 @@ def interpolate(options: argparse.Namespace) -> int:
     path = check_output(options.output, (".gif", ".png"), options.force)
     generator = generator_of(options)
     from dcgan_exp import animations, sampling
+    from dcgan_exp.images import GAP, MOST_PIXELS
 
+    height, width, _ = generator.image_shape
+    fit = MOST_PIXELS // ((height + GAP) * (width + GAP) * options.count)
+    if options.steps > fit:
+        raise runs.RunError(f"--steps {options.steps}: with --count {options.count} a walk has {fit:,} at most")
     first, last = (generator.latents(options.count, seed) for seed in (options.from_seed, options.to_seed))
     latents = sampling.spherical(first, last, options.steps)
-    drawn = generator.pixels(latents.reshape(-1, generator.latent_dim))
+    with working(options, "drawing"):
+        drawn = generator.pixels(latents.reshape(-1, generator.latent_dim))
     images = drawn.reshape(options.steps, options.count, *generator.image_shape)
     encode = animations.walk_gif if path.suffix.lower() == ".gif" else animations.walk_png
-    runs.write_whole(path, encode(images))
+    with working(options, "writing"):
+        runs.write_whole(path, encode(images))
     wrote(
         options,
         path,
@@ -204,7 +217,10 @@ def add_nearest_options(parser: argparse.ArgumentParser) -> None:
 def nearest(options: argparse.Namespace) -> int:
     """Put each sample beside the training image that is nearest to it: does the generator copy?"""
     path = check_output(options.output, (".png",), options.force)
-    dataset = dataset_of(runs.read(options.run))
+    run = runs.read(options.run)
+    generator_files.candidates(run, options.checkpoint, options.raw)
+    with working(options, "reading the training images"):
+        dataset = dataset_of(run)
     generator = generator_of(options)
     from dcgan_exp import neighbours
 

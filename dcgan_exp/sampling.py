@@ -4,6 +4,7 @@ A `.keras` file is never deserialised, since a stranger's could run code: the ne
 configuration, and only numbers are read into it.
 """
 
+import contextlib
 import io
 import math
 import re
@@ -64,7 +65,7 @@ class Generator:
 
     def sample(self, count: int, seed: int) -> Pixels:
         """The first `count` images of a seed, uint8 (count, height, width, channels)."""
-        return np.concatenate(list(self.batches(count, seed)))
+        return np.concatenate([np.zeros((0, *self.image_shape), np.uint8), *self.batches(count, seed)])
 
     def latents(self, count: int, seed: int) -> npt.NDArray[np.float32]:
         """The latents of `sample`, N(0, 1), of shape (count, latent_dim): a function of the seed alone."""
@@ -121,6 +122,9 @@ def load_generator(
     it trains. `precision` null is that of the run.
     """
     paths = generator_files.candidates(run, checkpoint, raw)
+    with contextlib.suppress(RuntimeError):  # in use already
+        for gpu in tf.config.list_physical_devices("GPU"):  # a run that trains there needs the rest of the memory
+            tf.config.experimental.set_memory_growth(gpu, True)
     settings = _config(run)
     settings.precision = precision or settings.precision
     network = build_generator(Architecture.of(settings))

@@ -4,6 +4,8 @@ A thread does the telling, so that the training never waits; what goes wrong the
 The packages are extras and imported only here, where they are used. This module never imports TensorFlow.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from dcgan_exp import console, runs
+from dcgan_exp import console, runs, user_cache
 from dcgan_exp.config import Config, ConfigError, TrackerConfig, flatten, to_dict
 
 MOST_WAITING = 10_000  # reports; the newer ones are lost beyond it
@@ -120,12 +122,17 @@ class TensorBoard:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._writer = EventFileWriter(str(folder / runs.TENSORBOARD))
+        self._is_new = True
         self._add(summary_v2.hparams_pb(dict(parameters(config)), trial_id=identity(folder)))
 
     def scalars(self, iteration: int, measures: Mapping[str, float]) -> None:
         """One value for each measure."""
+        from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
 
+        if self._is_new:  # what an interrupted run has told from here on was not kept, and is told again
+            self._write(iteration, session_log=SessionLog(status=SessionLog.START))
+            self._is_new = False
         values = [Summary.Value(tag=name, simple_value=value) for name, value in measures.items()]
         self._add(Summary(value=values), iteration)
 
@@ -140,21 +147,35 @@ class TensorBoard:
         self._add(Summary(value=[Summary.Value(tag="samples", image=encoded)]), iteration)
 
     def finish(self, status: runs.Status) -> None:
-        """The status for the HParams view."""
+        """The status for the HParams view, which takes the first: of a run that may go on there is none yet."""
         from tensorboard.plugins.hparams import api_pb2, summary
 
-        told = api_pb2.STATUS_SUCCESS if status == "finished" else api_pb2.STATUS_FAILURE
-        self._add(summary.session_end_pb(told))
+        if status != "interrupted":
+            told = api_pb2.STATUS_SUCCESS if status == "finished" else api_pb2.STATUS_FAILURE
+            self._add(summary.session_end_pb(told))
         self._writer.close()
 
     def _add(self, summary: Any, iteration: int = 0) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         # By way of bytes, since some of TensorBoard's functions return TensorFlow's class of the same message.
-        own = Summary.FromString(summary.SerializeToString())
-        self._writer.add_event(Event(wall_time=time.time(), step=iteration, summary=own))
+        self._write(iteration, summary=Summary.FromString(summary.SerializeToString()))
+
+    def _write(self, iteration: int, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time.time(), step=iteration, **content))
         self._writer.flush()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """One process of this user on this machine at a time."""
+    path = user_cache.cache_folder("trackers") / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class MLflow:
@@ -169,8 +190,9 @@ class MLflow:
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(uri)
-        found = self._client.get_experiment_by_name(config.tracker.project)
-        experiment = found.experiment_id if found else self._client.create_experiment(config.tracker.project)
+        with _one_at_a_time():  # jobs of a sweep: each would make an experiment of this name
+            found = self._client.get_experiment_by_name(config.tracker.project)
+            experiment = found.experiment_id if found else self._client.create_experiment(config.tracker.project)
         self._run: str = self._earlier(experiment, folder) or self._new(experiment, config, folder)
 
     def _earlier(self, experiment: str, folder: Path) -> str | None:

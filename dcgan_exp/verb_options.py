@@ -33,17 +33,17 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return convert
 
 
-def add_run(parser: argparse.ArgumentParser, generator: bool = True) -> None:
+def add_run(parser: argparse.ArgumentParser, generator: bool = True, checkpoints: str = "N|best|last") -> None:
     """RUN, and which of its generators."""
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     if generator:
         parser.add_argument(
             "--checkpoint",
-            metavar="N|best|last",
+            metavar=checkpoints,
             help="an iteration's; default: what the run ended with, or the newest",
         )
         parser.add_argument("--raw", action="store_true", help="the plain weights where the run kept averaged ones too")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but what was asked for, and errors")
 
 
 def add_output(parser: argparse.ArgumentParser, default: str, text: str) -> None:
@@ -70,15 +70,20 @@ def check_output(output: str, suffixes: Sequence[str], force: bool) -> Path:
 
 def check_free(path: Path, force: bool) -> None:
     """Raises RunError where a path is taken, lies in a run folder or has no folder to lie in."""
-    for folder in [path.absolute(), *path.absolute().parents]:
+    check_place(path)
+    if (path.exists() or path.is_symlink()) and not force:
+        raise runs.RunError(f"{path} exists already; --force overwrites it")
+
+
+def check_place(path: Path) -> None:
+    """Raises RunError where a path lies in a run folder, by way of links too, or has no folder to lie in."""
+    for folder in [path.absolute(), *path.absolute().parents, *(path.absolute().parent / "x").resolve().parents]:
         if (folder / runs.RECORD).exists():
             raise runs.RunError(
                 f"{path} lies in the run folder {folder}, where nothing is changed; choose another place"
             )
     if not path.absolute().parent.is_dir():
         raise runs.RunError(f"{path} can't be written: there is no folder {path.absolute().parent}")
-    if (path.exists() or path.is_symlink()) and not force:
-        raise runs.RunError(f"{path} exists already; --force overwrites it")
 
 
 def wrote(options: argparse.Namespace, path: Path, text: str) -> None:

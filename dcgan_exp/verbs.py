@@ -84,7 +84,7 @@ ENTRIES: dict[str, tuple[Callable[..., int], Callable[..., None], str, tuple[str
         ("", "outputs/sweeps --status failed", "--last 10"),
     ),
     "clean": (
-        clean, add_clean_options, "list, and with --yes delete, failed runs and checkpoints of finished ones",
+        clean, add_clean_options, "list, and with --yes delete, failed runs and old checkpoints of finished ones",
         ("", "outputs/2026-01-31 --yes"),
     ),
     "export": (

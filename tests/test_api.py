@@ -40,6 +40,10 @@ def test_train_takes_overrides_and_values(tmp_path: Path) -> None:
     assert run.config.batch_size == 8
     with pytest.raises(ConfigError, match="batch_size=0"):
         train(batch_size=0)
+    with pytest.raises(ConfigError, match=r"data\.path=none/it's, \(1\)=a: there is no such file"):
+        train(**{"data.path": "none/it's, (1)=a"})
+    with pytest.raises(ConfigError, match="model=huge: choose from"):
+        train(model="huge")
     with pytest.raises(RunError, match="is not a run folder"):
         load_run(tmp_path)
 
@@ -51,3 +55,6 @@ def test_compare_gives_rows(tmp_path: Path) -> None:
     assert [row["seed"] for row in rows] == [2]
     assert compare(tmp_path, group_by=["seed"])[0]["n"] == 2
     assert [row["seed"] for row in compare(tmp_path, sort="seed")] == [1, 2]
+    assert compare(tmp_path, where="generator_collapsed == 5") == []
+    with pytest.raises(RunError, match="no such folder"):
+        compare(tmp_path / "nowhere")

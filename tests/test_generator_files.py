@@ -42,6 +42,11 @@ def test_before_the_end_the_newest_checkpoint_comes_first(tmp_path: Path) -> Non
     assert names(run) == ["00000020.safetensors", "00000010.safetensors", "generator.keras"]
 
 
+def test_the_best_is_kept_averaged_only(tmp_path: Path) -> None:
+    with pytest.raises(runs.RunError, match="--raw: the best generator is kept with its averaged weights only"):
+        candidates(made(tmp_path, *ENDED), "best", True)
+
+
 def test_without_an_average_the_plain_weights_are_the_raw_ones(tmp_path: Path) -> None:
     assert names(made(tmp_path, "generator.keras"), raw=True) == ["generator.keras"]
 

@@ -14,7 +14,11 @@ def test_copies_are_found(small_images: np.ndarray) -> None:
     assert found.indices.tolist() == [5, 60, 7]
     assert found.distances.tolist() == [0, 0, 0]
     assert found.copies == 3
-    assert "3 of 3 nearer" in found.summary()
+    assert "3 of 3 as near" in found.summary()
+
+
+def test_copies_are_found_where_training_images_repeat(small_images: np.ndarray) -> None:
+    assert neighbours.search(small_images[:5], np.concatenate([small_images, small_images])).copies == 5
 
 
 def test_distances_are_root_mean_squares(small_images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

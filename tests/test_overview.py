@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from run_folders import make_run
 
-from dcgan_exp import index, overview, runs
+from dcgan_exp import index, locks, overview, runs
 
 
 def waste(folder: Path) -> list[overview.Waste]:
@@ -46,17 +46,46 @@ def test_a_failed_run_that_holds_another_run_is_kept(tmp_path: Path) -> None:
     assert not waste(tmp_path)
 
 
-def test_checkpoints_of_a_finished_run_are_waste_once_its_generator_is_saved(tmp_path: Path) -> None:
+def test_old_checkpoints_of_a_finished_run_are_waste_once_its_generator_is_saved(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", rows=2, grid=None)
-    checkpoint = runs.checkpoint_path(folder, 20)
-    checkpoint.parent.mkdir(exist_ok=True)
-    checkpoint.write_bytes(b"state")
+    (folder / runs.CHECKPOINTS).mkdir(exist_ok=True)
+    (folder / runs.CHECKPOINTS / "notes.txt").write_text("mine")
+    oldest, older, newest = (runs.checkpoint_path(folder, iteration) for iteration in (20, 100, 200))
+    for path in (newest, oldest, older):
+        path.write_bytes(b"state")
     assert not waste(tmp_path)
     runs.network_path(folder, "generator").write_bytes(b"network")
-    assert [item.path for item in waste(tmp_path)] == [checkpoint]
+    assert [item.path for item in waste(tmp_path)] == [oldest, older]
     assert overview.delete(waste(tmp_path)[0])
-    assert not checkpoint.exists()
+    assert not oldest.exists()
     assert runs.network_path(folder, "generator").exists()
+
+
+def test_a_run_that_is_being_resumed_is_not_deleted(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", status="failed", rows=2, grid=None)
+    (item,) = waste(tmp_path)
+    with locks.held(folder):
+        assert not overview.delete(item)
+    assert (folder / runs.RECORD).exists()
+    assert overview.delete(item)
+    assert not folder.exists()
+
+
+def test_what_a_run_removes_meanwhile_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(tmp_path / "run", rows=2, grid=None)
+    (folder / ".run.json.12.tmp.x").write_text("half")
+    entry = index.read_entry(folder)
+    lstat = Path.lstat
+
+    def vanished(path: Path) -> object:
+        if path.name == runs.METRICS:
+            raise FileNotFoundError
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanished)
+    told = "\n".join(text for _, text in overview.screen(entry))
+    assert "metrics.csv  " in told
+    assert ".tmp" not in told
 
 
 def test_a_run_that_went_on_meanwhile_is_not_deleted(tmp_path: Path) -> None:

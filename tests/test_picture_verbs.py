@@ -30,6 +30,19 @@ def test_sample_in_three_shapes(finished_run: Path, here: Path, capsys: pytest.C
     np.testing.assert_array_equal(array[..., 0], [np.asarray(Image.open(path)) for path in singles])
 
 
+def test_a_folder_of_samples_holds_those_of_one_command(
+    finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = here / "digits"
+    folder.mkdir()
+    assert call(capsys, "sample", finished_run, "--count", 7, "-o", "digits")[0] == 0  # into an empty one, unasked
+    (folder / "notes.txt").write_text("mine")
+    assert call(capsys, "sample", finished_run, "--count", 2, "-o", "digits")[0] == 2
+    assert call(capsys, "sample", finished_run, "--count", 2, "--seed", 2, "-o", "digits", "--force")[0] == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["0000.png", "0001.png", "notes.txt"]
+    assert [path.name for path in here.iterdir()] == ["digits"]
+
+
 def test_a_walk_starts_and_ends_at_its_seeds(
     finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,6 +50,14 @@ def test_a_walk_starts_and_ends_at_its_seeds(
     assert call(capsys, "interpolate", finished_run, "--steps", 4, "-o", "walk.gif")[0] == 0
     with Image.open("walk.gif") as walk:
         assert walk.n_frames == 6
+
+
+def test_a_walk_that_no_picture_holds_is_refused(
+    finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", 30 * 30 * 10)
+    code, _, err = call(capsys, "interpolate", finished_run, "--steps", 6, "--count", 2)
+    assert (code, err) == (2, "--steps 6: with --count 2 a walk has 5 at most\n")
 
 
 def test_animate_and_nearest(finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

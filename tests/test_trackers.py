@@ -133,6 +133,21 @@ def test_tensorboard(tmp_path: Path, small_config: Callable[..., Config], digits
     assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1  # STATUS_SUCCESS
 
 
+def test_tensorboard_of_a_run_that_went_on(tmp_path: Path, grid: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs dcgan-exp[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    config = compose(["tracker=tensorboard"])
+    tell(config, tmp_path / "run", grid, "interrupted")
+    tell(config, tmp_path / "run", grid, "finished")
+    read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    read.Reload()
+    assert [event.step for event in read.Scalars("g_loss")] == [10, 20]
+    content = read.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
+    assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1  # STATUS_SUCCESS
+
+
 def test_mlflow(tmp_path: Path, grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="needs dcgan-exp[mlflow]")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

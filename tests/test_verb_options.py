@@ -31,6 +31,7 @@ def test_quiet_says_nothing(finished_run: Path, here: Path, capsys: pytest.Captu
         (["sample", "RUN", "-o", "RUN/x.png"], "where nothing is changed"),
         (["sample", "RUN", "--checkpoint", "5"], "has no checkpoint 5; there is 6, last"),
         (["sample", "EMPTY"], "holds no generator yet"),
+        (["sample", "RUN", "-o", "link/x.png"], "where nothing is changed"),
         (["interpolate", "RUN", "--steps", "1"], "2 to 1,000, is needed"),
         (["animate", "EMPTY"], "holds no grids yet"),
         (["info", "."], "is not a run folder"),
@@ -44,6 +45,7 @@ def test_a_refusal_is_one_line(
 ) -> None:
     empty = make_run(here / "empty", grid=None, rows=2)
     Path("taken.png").write_bytes(b"mine")
+    Path("link").symlink_to(finished_run / "samples")
     places = {"RUN": str(finished_run), "EMPTY": str(empty)}
     given = [argument.replace("RUN", places["RUN"]).replace("EMPTY", places["EMPTY"]) for argument in arguments]
     before = sorted(here.rglob("*"))

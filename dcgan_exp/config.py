@@ -1,7 +1,8 @@
 """The schema of conf/, and the one border at which a configuration is checked.
 
 Hydra composes the YAML groups over `Config`; `from_hydra` turns the result into these dataclasses once.
-After that nothing checks again and no DictConfig travels. This module never imports TensorFlow.
+After that nothing checks again and no DictConfig travels. This module never imports TensorFlow, and Hydra only where it
+composes: `dcgan-exp list` needs neither.
 """
 
 import difflib
@@ -11,15 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hydra
 import yaml
-from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 NORMALIZATIONS = ("none", "batch", "spectral", "layer")
@@ -224,13 +222,17 @@ class Config:
 
 def register_schema() -> None:
     """Let `- schema`, first in the defaults list, type-check every group."""
+    from hydra.core.config_store import ConfigStore
+
     ConfigStore.instance().store(name="schema", node=Config)
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
     """The configuration that `python run.py OVERRIDES...` would run. Raises ConfigError."""
+    import hydra
+
     register_schema()
-    with explained(overrides), initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
+    with explained(overrides), hydra.initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
         composed = hydra.compose("config", overrides=list(overrides))
     return from_hydra(composed)
 
@@ -238,6 +240,9 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 @contextmanager
 def explained(overrides: Sequence[str]) -> Iterator[None]:
     """What Hydra refuses within it is raised as a ConfigError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         yield
     except ConfigError:
@@ -246,8 +251,11 @@ def explained(overrides: Sequence[str]) -> Iterator[None]:
         raise explain(error, overrides) from error
 
 
-def from_hydra(composed: DictConfig) -> Config:
+def from_hydra(composed: "DictConfig") -> Config:
     """The one conversion from what Hydra composed. Raises ConfigError."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     for key, value in flatten(OmegaConf.to_container(composed)):
         if key not in known_keys():
             raise _unknown(key, value)
@@ -265,6 +273,9 @@ def from_mapping(values: object) -> Config:
 
     Interpolations are refused, so that a stranger's file can't read this machine's environment.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     if not isinstance(values, dict):
         raise ConfigError("config", type(values).__name__, "a mapping of keys to values is needed")
     for key, value in flatten(values):

@@ -273,7 +273,7 @@ def from_mapping(values: object) -> Config:
 
     Interpolations are refused, so that a stranger's file can't read this machine's environment.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     if not isinstance(values, dict):

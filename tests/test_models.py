@@ -52,10 +52,12 @@ def test_the_paper_starts_from_normal_weights_and_has_no_other_activations_than_
     assert kinds[:4] == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization"]  # none on D's input
 
 
-@pytest.mark.parametrize("size", [28, 32, 48, 64])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_networks_agree_on_the_image(size: int, channels: int) -> None:
-    generator, discriminator = networks("model=paper", f"data.image_size={size}", f"data.channels={channels}")
+@pytest.mark.parametrize(
+    ("model", "size", "channels"),
+    [*(("paper", size, channels) for size in (28, 32, 48, 64) for channels in (1, 3)), ("paper_128", 128, 3)],
+)
+def test_networks_agree_on_the_image(model: str, size: int, channels: int) -> None:
+    generator, discriminator = networks(f"model={model}", f"data.image_size={size}", f"data.channels={channels}")
     images = generator(tf.zeros([2, 100]))
     assert images.shape == (2, size, size, channels)
     assert discriminator(images).shape == (2, 1)

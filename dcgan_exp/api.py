@@ -120,10 +120,10 @@ def compare(
         raise runs.RunError("; ".join(notes) or "no runs to compare")
     rows = comparison.build(entries)
     comparison.diagnose_grids(rows)
-    for note in (*notes, *fairness.warnings(rows)):
-        console.warn(note)
     if where:
         rows = comparison.where(rows, where)
+    for note in (*notes, *fairness.warnings(rows)):
+        console.warn(note)
     if group_by:
         rows = comparison.grouped(rows, group_by)
     if sort:

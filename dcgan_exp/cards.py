@@ -84,7 +84,9 @@ def _quality(entry: index.Entry, source: str) -> list[str]:
     """The scores of these very weights where the run has measured them, else the run's last and best."""
     columns = entry.run.metrics()
     at = int(found[1]) if (found := re.fullmatch(r"checkpoint (\d+)", source)) else None
-    if "best" in source and isinstance(best := entry.record.get("best"), dict):
+    if source == runs.network_path(entry.folder, "generator_best").name and isinstance(
+        best := entry.record.get("best"), dict
+    ):
         at = best.get("iteration")
     rows = [row for row, iteration in enumerate(columns.get("iteration", [])) if iteration == at]
     own = {name: columns[name][rows[-1]] for name in runs.SCORES if rows and name in columns}

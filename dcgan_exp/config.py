@@ -368,12 +368,8 @@ def _check_limits(section: Any, prefix: str) -> None:
 
 
 def _check_limit(key: str, shown: object, value: Any, limits: dict[str, Any]) -> None:
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # bytes of a file's name, which YAML and JSON can't hold
-            told = value.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            raise ConfigError(key, told, "UTF-8 is needed: give a link with another name") from None
+    if isinstance(value, str):
+        _check_text(key, value)
     if "choices" in limits and value not in limits["choices"]:
         raise ConfigError(key, shown, "choose from " + ", ".join(str(c) for c in limits["choices"]))
     wrong = (
@@ -385,6 +381,13 @@ def _check_limit(key: str, shown: object, value: Any, limits: dict[str, Any]) ->
     )
     if wrong:
         raise ConfigError(key, shown, "allowed is " + _describe_range(limits))
+
+
+def _check_text(key: str, value: str) -> None:
+    """A file's name may hold bytes that are no text, for which Python has surrogates, and neither YAML nor JSON any."""
+    told = re.sub("[\ud800-\udfff]", lambda surrogate: f"\\x{ord(surrogate[0]) & 0xFF:02x}", value)
+    if told != value:
+        raise ConfigError(key, told, "UTF-8 is needed: give a link with another name")
 
 
 def _describe_range(limits: dict[str, Any]) -> str:

@@ -41,6 +41,8 @@ def evaluate(options: argparse.Namespace) -> int:
             if options.checkpoint != "all":
                 raise
             console.warn(str(error))
+    if not generators:
+        raise runs.RunError(f"{options.run} holds none of its generators any more")
     with working(options, "measuring the real images") as note:
         yardstick = quality.Yardstick(dataset, note=note)
     if yardstick.facts["warning"]:

@@ -21,9 +21,8 @@ from dcgan_exp.quality import Yardstick
 CHOICE = "training_kernel_distance"  # what the best generator has least of; no test image plays a part
 BEST = "best_generator"  # the arrays of a checkpoint
 BATCH = 500  # latents drawn together
-PIXELS_AT_ONCE = (
-    BATCH * 28 * 28
-)  # of images that are made together: the layers' outputs take up to hundreds of bytes a pixel
+# Of images that are made together: the layers' outputs take up to hundreds of bytes a pixel.
+PIXELS_AT_ONCE = BATCH * 28 * 28
 DIGITS = 6  # of a score: metrics.csv and run.json agree
 
 

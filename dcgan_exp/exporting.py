@@ -56,6 +56,8 @@ def export(run: runs.Run, generator: Generator, kind: str, folder: Path) -> floa
             folder.rename(earlier)
         temporary.rename(folder)
     finally:
+        if earlier.exists() and not folder.exists():  # the new one could not take its place
+            earlier.rename(folder)
         for remains in (temporary, earlier):
             shutil.rmtree(remains, ignore_errors=True)
     return difference
@@ -75,12 +77,11 @@ def _check_replaceable(folder: Path) -> None:
         raise runs.RunError(f"{folder} is no folder; choose another name")
     if not folder.is_dir():
         return
-    there = {path.name for path in folder.iterdir()}
-    own = {CARD, GRID, CONFIG, *(name for name, _, _ in FORMATS.values())}
-    if CARD in there and cards.MARK not in (folder / CARD).read_text(errors="replace"):
-        own.remove(CARD)
-    if others := sorted(there - own):
-        raise runs.RunError(f"{folder} holds something else than an export ({others[0]}); choose another name")
+    others = {path.name for path in folder.iterdir()}
+    if CARD in others and cards.MARK in (folder / CARD).read_text(errors="replace"):
+        others -= {CARD, GRID, CONFIG, *(name for name, _, _ in FORMATS.values())}
+    if others:
+        raise runs.RunError(f"{folder} holds something else than an export ({min(others)}); choose another name")
 
 
 def compare(generator: Generator, function: Callable[[Images], Images]) -> float:

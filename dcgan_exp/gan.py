@@ -1,6 +1,7 @@
 """Two networks, two optimizers and the compiled step that trains them; no files, no printing."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -206,10 +207,7 @@ class GAN:
         seed = self._seed(MIXING, iteration, step)
         shape = [self.config.batch_size, 1, 1, 1]
         mixing = replicas.own_part(tf.random.stateless_uniform(shape, seed, alg="philox"))
-
-        def judge(images: tf.Tensor) -> tf.Tensor:
-            return self.judge(images, AUGMENT_REAL, iteration, step)
-
+        judge = partial(self.judge, purpose=AUGMENT_REAL, iteration=iteration, step=step)
         return self.config.regularizer.weight * self.regularizer(judge, real, generated, mixing)
 
     def adapt(self, real_margins: tf.Tensor) -> None:

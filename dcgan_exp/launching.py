@@ -180,8 +180,8 @@ def prepare_sweep(overrides: Sequence[str]) -> Sweep:
     warnings = set()
     for combination in plan.combinations:
         if workers.of(combination.config.workers).count > 1:
-            key = "workers" if combination.config.workers == "slurm" else "TF_CONFIG"
-            raise ConfigError(key, "several workers", "each job of a sweep trains in one process: leave it out")
+            source = ("workers", "slurm") if combination.config.workers == "slurm" else ("TF_CONFIG", "several workers")
+            raise ConfigError(*source, "each job of a sweep trains in one process: leave it out")
         check_objective(combination.config)
         trackers.check_installed(combination.config.tracker)
         dataset = load_data(combination.config.data)

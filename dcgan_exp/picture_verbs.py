@@ -1,10 +1,10 @@
 """The verbs that make pictures of a run: sample, interpolate, animate, nearest."""
 
 import argparse
+import itertools
 import os
-import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,13 +114,22 @@ def _write_folder(path: Path, parts: "Iterable[Pixels]", shape: tuple[int, ...])
         if not path.exists():
             target.rename(path)
             return
-        for old in path.iterdir():
-            if re.fullmatch(r"\d{4,}\.png", old.name):
-                old.unlink()
+        for old in _numbered(path):
+            old.unlink()
         for made in sorted(target.iterdir()):
             made.rename(path / made.name)
     finally:
         shutil.rmtree(target, ignore_errors=True)
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    """The images of an earlier command: numbered from 0 on, without a gap."""
+    for digits in range(4, len(str(MOST_IMAGES))):
+        for number in itertools.count():
+            path = folder / f"{number:0{digits}d}.png"
+            if not path.exists():
+                break
+            yield path
 
 
 # interpolate, animate, nearest -------------------------------------------------------------------

@@ -147,6 +147,7 @@ def _refuse_other_parts(found: Findings, config: Config, devices: str) -> None:
     recorded = found.record.get("devices")
     if config.batch_normalization != "per_replica" or not isinstance(recorded, str):
         return
+    # Into how many parts a batch is divided does not depend on what computes them.
     now, before = (text.removesuffix(" and XLA").replace("GPU", "CPU") for text in (devices, recorded))
     if now != before:
         raise runs.RunError(
@@ -224,6 +225,8 @@ def copy(folder: Path, overrides: Sequence[str], new: Path) -> None:
     }  # fmt: skip
     if any(key.startswith("data.") for key in changed):
         record["data"] = None
+    if config.batch_normalization == "per_replica":
+        record["devices"] = None  # a fork may go on with others
     new.parent.mkdir(parents=True, exist_ok=True)
     temporary = new.with_name(f".{new.name}.{os.getpid()}.tmp")
     try:

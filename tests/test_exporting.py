@@ -39,11 +39,15 @@ def test_an_export_replaces_an_export_only(finished_run: Path, generator: sampli
     with pytest.raises(runs.RunError, match="holds something else than an export"):
         exporting.export(run, generator, "keras", tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "config.yaml").write_text("mine")  # the name is an export's, the folder is none
+    with pytest.raises(runs.RunError, match=r"something else than an export \(config.yaml\)"):
+        exporting.export(run, generator, "keras", tmp_path / "settings")
     (tmp_path / "export" / "notes.txt").write_text("mine")
     with pytest.raises(runs.RunError, match=r"something else than an export \(notes.txt\)"):
         exporting.export(run, generator, "keras", tmp_path / "export")
     assert (tmp_path / "export" / "notes.txt").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "mine", "settings"]
 
 
 def test_a_network_that_differs_is_not_handed_on(

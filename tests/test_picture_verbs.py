@@ -36,10 +36,11 @@ def test_a_folder_of_samples_holds_those_of_one_command(
     folder = here / "digits"
     folder.mkdir()
     assert call(capsys, "sample", finished_run, "--count", 7, "-o", "digits")[0] == 0  # into an empty one, unasked
-    (folder / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "20240101.png"):
+        (folder / name).write_text("mine")
     assert call(capsys, "sample", finished_run, "--count", 2, "-o", "digits")[0] == 2
     assert call(capsys, "sample", finished_run, "--count", 2, "--seed", 2, "-o", "digits", "--force")[0] == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["0000.png", "0001.png", "notes.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["0000.png", "0001.png", "20240101.png", "notes.txt"]
     assert [path.name for path in here.iterdir()] == ["digits"]
 
 

@@ -117,6 +117,12 @@ def test_another_number_of_devices_is_refused_where_each_normalises_alone(run: P
         resuming._refuse_other_parts(found, alone, "2 workers with 1 CPU")
 
 
+def test_a_fork_may_go_on_with_another_number_of_devices(run: Path, tmp_path: Path) -> None:
+    resuming.copy(run, ["batch_normalization=per_replica"], tmp_path / "new")
+    found = recovery.examine(tmp_path / "new")
+    resuming._refuse_other_parts(found, found.config, "2 workers with 1 CPU")
+
+
 def test_a_configuration_edited_by_hand_is_refused(run: Path, tmp_path: Path) -> None:
     copy = killed_copy(run, tmp_path / "copy", 4)
     text = (copy / runs.CONFIG).read_text()

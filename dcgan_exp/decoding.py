@@ -1,4 +1,4 @@
-"""One image file -> pixels; as a program, a worker that decodes files for another process.
+"""One image file -> pixels; as a program, workers that decode files for another process.
 
 A stranger's file may make a decoder fail in any way, and even crash it: then only the worker dies. It needs
 nothing but numpy, Pillow and simplejpeg, so that it starts at once.
@@ -12,6 +12,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -191,7 +192,9 @@ def decode_block(paths: Sequence[str], settings: Settings) -> Block:
     return Block(block, taken, refused)
 
 
-# Between two processes: a line of JSON there, a line of JSON and the pixels back ------------------
+# Between two processes: READY first, then a line of JSON there, a line of JSON and the pixels back
+
+READY = b"\n"
 
 
 def ask(stream: BinaryIO, paths: Sequence[str], settings: Settings) -> None:
@@ -212,8 +215,27 @@ def answer(stream: BinaryIO) -> Block:
     return Block(images, header["taken"], {int(index): why for index, why in header["refused"].items()})
 
 
+def serve(descriptors: Sequence[int]) -> None:
+    """A worker for each of these sockets, forked from this process, which waits for their end."""
+    for mine in descriptors:
+        if os.fork() == 0:
+            for other in descriptors:
+                if other != mine:
+                    os.close(other)
+            with suppress(OSError), open(mine, "rb") as requests, open(mine, "wb", closefd=False) as answers:
+                work(requests, answers)  # until nobody asks or reads any more
+            os._exit(0)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def work(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until there are no more."""
+    answers.write(READY)
+    answers.flush()
     for line in requests:
         request = json.loads(line)
         block = decode_block(request["paths"], Settings(**request["settings"]))
@@ -226,7 +248,4 @@ def work(requests: BinaryIO, answers: BinaryIO) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    try:
-        work(sys.stdin.buffer, sys.stdout.buffer)
-    except OSError:  # nobody reads the answers any more
-        os._exit(1)
+    serve([int(descriptor) for descriptor in sys.argv[1:]])

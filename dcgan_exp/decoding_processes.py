@@ -2,13 +2,16 @@
 
 import os
 import queue
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 
@@ -22,84 +25,106 @@ PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
 class Worker:
-    """A process that decodes; it is started when it is needed, and anew after a file has crashed it."""
+    """A process that decodes, at the other end of a connection."""
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, process: subprocess.Popen[bytes], connection: BinaryIO) -> None:
+        self._process = process  # that it was forked from
+        self._connection = connection
+        self._is_ready = False
 
     def decode(self, paths: Sequence[str], settings: Settings) -> Block:
-        """Raises EOFError where the process was killed over it."""
-        process = self._process = self._process or self._started()
+        """Raises EOFError where the worker died over it, RuntimeError where it never came to life."""
+        if not self._is_ready:
+            if self._connection.read(1) != decoding.READY:
+                self._process.kill()
+                raise RuntimeError(f"a process that decodes ended with exit code {self._process.wait()}")
+            self._is_ready = True
         try:
-            decoding.ask(cast(BinaryIO, process.stdin), paths, settings)
-            return decoding.answer(cast(BinaryIO, process.stdout))
-        except (OSError, EOFError) as error:
-            code = process.wait()
-            self.close()
-            if code > 0:  # the fault is not a file's
-                raise RuntimeError(f"a process that decodes ended with exit code {code}") from error
+            decoding.ask(self._connection, paths, settings)
+            return decoding.answer(self._connection)
+        except OSError as error:
             raise EOFError from error
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        search_path = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return subprocess.Popen(  # noqa: S603  this very Python
-            [sys.executable, "-P", "-m", decoding.__name__],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": search_path},
-            start_new_session=True,  # Ctrl-C reaches it only through this process
-        )  # fmt: skip
-
-    def kill(self) -> None:
-        """End the process at once; a thread that waits for its answer gets an EOFError."""
-        if self._process is not None:
-            self._process.kill()
-
     def close(self) -> None:
-        """End the process and wait for its end."""
-        self.kill()
-        if self._process is not None:
-            self._process.communicate()
-        self._process = None
+        """Let it end."""
+        with suppress(OSError):  # what could not be sent to a dead one
+            self._connection.close()
 
 
-def decode(root: Path, paths: Sequence[str], settings: Settings) -> Iterator[Block]:
-    """The files below a root, block by block and in their order, by as many processes as there are cores."""
-    base = os.path.join(root, "")
-    blocks = [[base + path for path in paths[start : start + BLOCK]] for start in range(0, len(paths), BLOCK)]
-    workers = [Worker() for _ in range(min(len(os.sched_getaffinity(0)), len(blocks)))]
-    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-    is_over = threading.Event()
+class Decoders:
+    """As many workers as there are cores, once they are needed; leaving its `with` block ends them."""
 
-    def work(block: Sequence[str]) -> list[Block]:
-        worker = idle.get()
-        try:
-            return _decode_surely(worker, block, settings, is_over)
-        finally:
-            idle.put(worker)
+    def __init__(self) -> None:
+        self._count = len(os.sched_getaffinity(0))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._is_over = threading.Event()
+        self._executor = ThreadPoolExecutor(self._count, thread_name_prefix="decoding")
 
-    executor = ThreadPoolExecutor(len(workers), thread_name_prefix="decoding")
-    try:
-        for decoded in in_order(executor, work, blocks, AHEAD * len(workers)):
+    def start(self) -> None:
+        """Let the workers get ready beside what comes before the first files. Raises OSError."""
+        if not self._processes:
+            for worker in self._forked(self._count):
+                self._idle.put(worker)
+
+    def decode(self, root: Path, paths: Sequence[str], settings: Settings) -> Iterator[Block]:
+        """The files below a root, block by block and in their order. Raises OSError and RuntimeError."""
+        self.start()
+        base = os.path.join(root, "")
+        blocks = [[base + path for path in paths[start : start + BLOCK]] for start in range(0, len(paths), BLOCK)]
+        ahead = AHEAD * self._count
+        for decoded in in_order(self._executor, lambda block: self._decode_surely(block, settings), blocks, ahead):
             yield from decoded
-    finally:
-        is_over.set()
-        for worker in workers:
-            worker.kill()
-        executor.shutdown(cancel_futures=True)
-        for worker in workers:
+
+    def _decode_surely(self, paths: Sequence[str], settings: Settings) -> list[Block]:
+        """One block, or one for each of the files where one of them crashes the decoder."""
+        worker = self._idle.get()
+        try:
+            decoded = worker.decode(paths, settings)
+            self._idle.put(worker)
+            return [decoded]
+        except EOFError:
             worker.close()
+            if self._is_over.is_set():
+                raise
+            self._idle.put(self._forked(1)[0])
+        if len(paths) == 1:
+            none = np.empty((0, settings.size, settings.size, settings.channels or 1), np.uint8)
+            return [Block(none, [], {0: "it crashes the decoder"})]
+        return [block for path in paths for block in self._decode_surely([path], settings)]
 
+    def _forked(self, count: int) -> list[Worker]:
+        """Workers that are forked from one process, whose start and imports take longer than many files do."""
+        pairs = [socket.socketpair() for _ in range(count)]
+        theirs = [there.fileno() for _, there in pairs]
+        try:
+            process = subprocess.Popen(  # noqa: S603  this very Python
+                [sys.executable, "-P", "-m", decoding.__name__, *map(str, theirs)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=theirs,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+                    "OPENBLAS_NUM_THREADS": "1",  # numpy's threads would be none of the forked processes' own
+                },
+                start_new_session=True,  # Ctrl-C reaches it only through this process
+            )  # fmt: skip
+            self._processes.append(process)
+            return [Worker(process, cast(BinaryIO, here.makefile("rwb"))) for here, _ in pairs]
+        finally:
+            for pair in pairs:
+                for end in pair:
+                    end.close()  # what makefile returned keeps its own hold
 
-def _decode_surely(worker: Worker, paths: Sequence[str], settings: Settings, is_over: threading.Event) -> list[Block]:
-    """One block, or one for each of the files where one of them crashes the decoder."""
-    try:
-        return [worker.decode(paths, settings)]
-    except EOFError:
-        if is_over.is_set():
-            raise
-    if len(paths) == 1:
-        none = np.empty((0, settings.size, settings.size, settings.channels or 1), np.uint8)
-        return [Block(none, [], {0: "it crashes the decoder"})]
-    return [block for path in paths for block in _decode_surely(worker, [path], settings, is_over)]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for process in self._processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # a thread that waits for an answer gets an EOFError
+        self._executor.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get().close()
+        for process in self._processes:
+            process.wait()

@@ -17,7 +17,8 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -27,7 +28,7 @@ import numpy as np
 from dcgan_exp import console, decoding
 from dcgan_exp.config import ConfigError, DataConfig
 from dcgan_exp.decoding import SUFFIXES, Settings
-from dcgan_exp.decoding_processes import decode
+from dcgan_exp.decoding_processes import Decoders
 from dcgan_exp.image_arrays import Images, Labels, fingerprint
 from dcgan_exp.user_cache import cache_folder
 
@@ -50,6 +51,14 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
     """All images at and below a folder. Raises ConfigError."""
     if not os.path.isdir(path):
         raise ConfigError("data.path", shown(str(path)), "there is no such folder")
+    with Decoders() as decoders:
+        if not _was_decoded(path):
+            with suppress(OSError):  # it is told when they are needed
+                decoders.start()  # they take a while: meanwhile the files are listed
+        return _read(path, config, decoders)
+
+
+def _read(path: Path, config: DataConfig, decoders: Decoders) -> ImageFolder:
     settings = Settings(config.image_size, config.channels, config.crop)
     listing = walk(path)
     if len(listing.files) < 2:
@@ -62,7 +71,7 @@ def read(path: Path, config: DataConfig) -> ImageFolder:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with _locked(entry):
             folder = _open(entry, path) or _as_left_to_the_files(path, listing, settings)
-            folder = folder or _fill(entry, path, listing, settings)
+            folder = folder or _fill(entry, path, listing, settings, decoders)
     except RuntimeError as error:
         raise ConfigError("data.path", shown(str(path)), str(error)) from error
     except OSError as error:
@@ -204,6 +213,15 @@ def _locked(entry: Path) -> Iterator[None]:
         yield
 
 
+def _was_decoded(path: Path) -> bool:
+    """Whether some entry is of this folder, as it is or as it was once."""
+    for facts in cache_folder("images").glob("*/facts.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError):  # damaged, or being made
+            if json.loads(facts.read_bytes())["folder"] == str(path.absolute()):
+                return True
+    return False
+
+
 def _open(entry: Path, path: Path) -> ImageFolder | None:
     """What was decoded before; null where that is not there, or damaged."""
     try:
@@ -223,7 +241,7 @@ def _as_left_to_the_files(path: Path, listing: Listing, settings: Settings) -> I
     return folder if folder and folder.images.shape[3] == settings.channels else None
 
 
-def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> ImageFolder:
+def _fill(entry: Path, path: Path, listing: Listing, settings: Settings, decoders: Decoders) -> ImageFolder:
     """Decode into an entry that appears whole or not at all. Raises OSError and ConfigError."""
     for remains in (*entry.parent.glob(f"{entry.name}.*.part"), entry):  # of a killed process; of what was damaged
         shutil.rmtree(remains, ignore_errors=True)
@@ -233,7 +251,7 @@ def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> Imag
     part = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", suffix=".part", dir=entry.parent))
     try:
         refused = dict(listing.refused)
-        shape = _decode(part / "images.raw", path, listing, settings, refused)
+        shape = _decode(part / "images.raw", path, listing, settings, decoders, refused)
         if shape[0] < 2:
             raise ConfigError("data.path", shown(str(path)), f"fewer than 2 images can be read: {_told(refused)}")
         taken = [file for file in listing.files if file.path not in refused]
@@ -241,13 +259,16 @@ def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> Imag
         labels = np.array([classes.index(file.top_folder) for file in taken], np.int64) if classes else None
         if labels is not None:
             np.save(part / "labels.npy", labels)
+        with ThreadPoolExecutor(1) as executor:
+            changed = executor.submit(changes, listing, path)
+            digest = fingerprint(np.memmap(part / "images.raw", np.uint8, "r", shape=shape), labels)
         facts = {
             "folder": str(path.absolute()),
             "shape": shape,
             "classes": classes,
             "skipped": [f"{shown(file)}: {why}" for file, why in refused.items()],
-            "fingerprint": fingerprint(np.memmap(part / "images.raw", np.uint8, "r", shape=shape), labels),
-            "changed": changes(listing, path),
+            "fingerprint": digest,
+            "changed": changed.result(),
         }
         (part / "facts.json").write_text(json.dumps(facts))
         _settle(part)
@@ -260,13 +281,15 @@ def _fill(entry: Path, path: Path, listing: Listing, settings: Settings) -> Imag
     return folder
 
 
-def _decode(target: Path, root: Path, listing: Listing, settings: Settings, refused: dict[str, str]) -> tuple[int, ...]:
+def _decode(
+    target: Path, root: Path, listing: Listing, settings: Settings, decoders: Decoders, refused: dict[str, str]
+) -> tuple[int, ...]:
     """Write the pixels of all files that can be read, and tell of the others. Returns the shape of the array."""
     count, channels, files = 0, settings.channels or 1, listing.files
     console.say(f"decoding {len(files):,} images of {shown(str(root))}, once{listing.others_told()}")
     with console.progress("decoding", len(files)) as advance, open(target, "w+b", buffering=0) as file:
         done = 0
-        for block in decode(root, [file.path for file in files], settings):
+        for block in decoders.decode(root, [file.path for file in files], settings):
             images = block.images
             if len(images) and images.shape[3] > channels:  # the first that is not grey
                 channels = images.shape[3]

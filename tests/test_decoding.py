@@ -1,6 +1,7 @@
 """One file to pixels, against Pillow; and files that a stranger made."""
 
 import io
+import socket
 import struct
 import subprocess
 import sys
@@ -224,15 +225,18 @@ def test_the_worker_answers_what_the_function_gives(tmp_path: Path) -> None:
     for path in paths:
         Path(path).write_text("no image") if "text" in path else saved(Path(path), Image.fromarray(SMOOTH))
     settings = Settings(16, None, "center")
-    requests, answers = io.BytesIO(), io.BytesIO()
-    decoding.ask(requests, paths, settings)
-    decoding.ask(requests, paths[2:3], settings)
-    command = [sys.executable, "-P", "-m", "dcgan_exp.decoding"]
-    done = subprocess.run(command, input=requests.getvalue(), capture_output=True, check=True, timeout=600)
-    answers = io.BufferedReader(io.BytesIO(done.stdout))
-    for asked in (paths, paths[2:3]):
-        expected, found = decode_block(asked, settings), decoding.answer(answers)
-        np.testing.assert_array_equal(found.images, expected.images)
-        assert (found.taken, found.refused) == (expected.taken, expected.refused)
-    with pytest.raises(EOFError):
-        decoding.answer(answers)
+    here, there = socket.socketpair()
+    command = [sys.executable, "-P", "-m", "dcgan_exp.decoding", str(there.fileno())]
+    with subprocess.Popen(command, pass_fds=[there.fileno()]) as process:
+        there.close()
+        with here, here.makefile("rb") as answers, here.makefile("wb") as requests:
+            assert answers.read(1) == decoding.READY
+            for asked in (paths, paths[2:3]):
+                decoding.ask(requests, asked, settings)
+                expected, found = decode_block(asked, settings), decoding.answer(answers)
+                np.testing.assert_array_equal(found.images, expected.images)
+                assert (found.taken, found.refused) == (expected.taken, expected.refused)
+            here.shutdown(socket.SHUT_WR)
+            with pytest.raises(EOFError):
+                decoding.answer(answers)
+        assert process.wait(600) == 0

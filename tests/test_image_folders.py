@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from test_decoding import strangers_files
 
 from dcgan_exp import data, decoding_processes, image_folders
 from dcgan_exp.config import ConfigError, DataConfig
-from dcgan_exp.decoding_processes import decode
+from dcgan_exp.decoding_processes import Decoders
 from dcgan_exp.image_arrays import fingerprint
 from dcgan_exp.image_folders import ImageFolder, read, walk
 from dcgan_exp.user_cache import cache_folder
@@ -61,7 +62,7 @@ def refused(folder: Path, **values: object) -> str:
 
 
 def without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_folders, "decode", lambda *_: pytest.fail("it was decoded again"))
+    monkeypatch.setattr(Decoders, "decode", lambda *_: pytest.fail("it was decoded again"))
 
 
 # What is read ------------------------------------------------------------------------------------
@@ -212,12 +213,14 @@ def test_an_absent_folder_and_a_file_are_refused(folder: Path) -> None:
 
 
 def test_a_folder_that_changes_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode_then_change(*arguments: object) -> object:
+    decode = Decoders.decode
+
+    def decode_then_change(*arguments: Any) -> object:
         yield from decode(*arguments)
         save(folder / "b" / "new.png")
         os.utime(folder / "a" / "10.png", (1, 1))
 
-    monkeypatch.setattr(image_folders, "decode", decode_then_change)
+    monkeypatch.setattr(Decoders, "decode", decode_then_change)
     changed = read(folder, config())
     assert len(changed.images) == 4
     assert "2 files or folders changed while they were read" in str(changed.warning)
@@ -227,15 +230,33 @@ def test_a_folder_that_changes_while_it_is_read(folder: Path, monkeypatch: pytes
 
 
 def test_a_file_that_goes_while_the_folder_is_read_is_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def remove_then_decode(*arguments: object) -> object:
+    decode = Decoders.decode
+
+    def remove_then_decode(*arguments: Any) -> object:
         (folder / "b" / "0.png").unlink()
         yield from decode(*arguments)
 
-    monkeypatch.setattr(image_folders, "decode", remove_then_decode)
+    monkeypatch.setattr(Decoders, "decode", remove_then_decode)
     assert read(folder, config()).skipped == ["b/0.png: No such file or directory"]
 
 
 # Cache -------------------------------------------------------------------------------------------
+
+
+def test_processes_are_started_for_a_new_folder_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for owner, name in ((Decoders, "start"), (image_folders, "walk")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, real=real, name=name: (order.append(name), real(*a))[1])
+    read(folder, config())
+    assert order[:2] == ["start", "walk"]
+    order.clear()
+    read(folder, config())
+    assert order == ["walk"]
+    for facts in cache_folder("images").glob("*/facts.json"):
+        facts.write_text("[]")
+    monkeypatch.undo()
+    assert len(read(folder, config()).images) == 4
 
 
 def test_what_was_decoded_once_is_mapped_from_then_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
     python benchmarks/metrics.py --data-path mnist.npz      # the full MNIST: half a minute
     python benchmarks/metrics.py --data mnist_5k            # offline
+    python benchmarks/metrics.py --cost training=quick      # and the share of that run's time that its scores take
 
 It also prints the floor: what training images score.
 """
@@ -9,6 +10,7 @@ It also prints the floor: what training images score.
 import argparse
 import os
 import resource
+import statistics
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,8 +18,33 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from dcgan_exp.config import compose
-from dcgan_exp.data import load
+from dcgan_exp.data import Dataset, load
+from dcgan_exp.evaluation import Evaluation
+from dcgan_exp.gan import GAN
 from dcgan_exp.quality import Yardstick
+
+
+def print_cost(dataset: Dataset, overrides: list[str], rounds: int = 3, iterations: int = 30) -> None:
+    """What a run's scores take beside its iterations, which take turns."""
+    config = compose(overrides)
+    assert config.eval_interval is not None
+    gan = GAN(config, dataset.images)
+    evaluation = Evaluation(gan, dataset)
+    gan.train(0, 3)  # traced and warm
+    evaluation.score(lambda _: None)
+    training, scoring = [], []
+    for turn in range(rounds):
+        started = time.perf_counter()
+        gan.train(3 + turn * iterations, iterations)
+        training.append((time.perf_counter() - started) / iterations)
+        started = time.perf_counter()
+        evaluation.score(lambda _: None)
+        scoring.append(time.perf_counter() - started)
+    share = statistics.median(s / (config.eval_interval * t) for s, t in zip(scoring, training, strict=True))
+    print(
+        f"{' '.join(['run.py', *overrides])}: an iteration {1e3 * statistics.median(training):.0f} ms, a score "
+        f"{statistics.median(scoring):.1f} s: {share:.1%} more at eval_interval={config.eval_interval}"
+    )
 
 
 def main() -> None:
@@ -26,6 +53,7 @@ def main() -> None:
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-path")
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--cost", nargs="*", metavar="OVERRIDE", help="of the run that these overrides make")
     chosen = parser.parse_args()
     dataset = load(
         compose([f"data={chosen.data}", *([f"data.path={chosen.data_path}"] if chosen.data_path else [])]).data
@@ -49,6 +77,8 @@ def main() -> None:
     print("the floor, by real training images:")
     for name, value in scores.items():
         print(f"  {name:30} {value:.5f}")
+    if chosen.cost is not None:
+        print_cost(dataset, chosen.cost)
 
 
 if __name__ == "__main__":

@@ -113,9 +113,8 @@ def _is_refusal(error: Exception) -> bool:
 
 def _complain(text: str) -> None:
     from dcgan_exp import console
-    from dcgan_exp.tables import printable
 
-    console.fail(printable(" ".join(text.split())))
+    console.fail(console.printable(" ".join(text.split())))
 
 
 # compare -----------------------------------------------------------------------------------------
@@ -184,9 +183,8 @@ def compare(options: argparse.Namespace) -> int:
 def _note(line: str) -> None:
     """One line about what was left out or is unfair, on the error stream."""
     from dcgan_exp import console
-    from dcgan_exp.tables import printable
 
-    console.warn(printable(line))
+    console.warn(console.printable(line))
 
 
 def _chosen_rows(options: argparse.Namespace) -> "tuple[list[Row], list[str]]":
@@ -282,14 +280,13 @@ def _watch(options: argparse.Namespace) -> int:
     from rich.text import Text
 
     from dcgan_exp import console
-    from dcgan_exp.tables import printable
 
     try:
         with Live(console=console.console, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
                 rows, left_out = _chosen_rows(options)
                 room = max(console.console.height - len(left_out) - 7, 3) if console.console.is_terminal else SHOWN_ROWS
-                lines = [Text(printable(line), style="yellow") for line in left_out]
+                lines = [Text(console.printable(line), style="yellow") for line in left_out]
                 live.update(Group(*_render(options, rows, room), *lines), refresh=True)
                 if not console.console.is_terminal:
                     console.console.print(live.renderable)

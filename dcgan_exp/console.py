@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import IO, Self
@@ -14,6 +15,18 @@ from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
 error_console = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def printable(text: str) -> str:
+    """Text with control, formatting and undecodable characters shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if unicodedata.category(character)[0] != "C" and character not in "\u2028\u2029"
+        else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 def say(text: str, style: str = "") -> None:

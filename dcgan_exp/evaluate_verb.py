@@ -74,12 +74,10 @@ def _show(found: list[dict[str, Any]], facts: dict[str, object]) -> None:
     """The scores as a table, the generators side by side; and what they depend on."""
     from rich.table import Table
 
-    from dcgan_exp.tables import printable
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     if len(found) == 1:  # few and long: names down the side
         table.add_column("score")
-        table.add_column(printable(str(found[0]["generator"])), justify="right")
+        table.add_column(console.printable(str(found[0]["generator"])), justify="right")
         for name, value in found[0].items():
             if name != "generator":
                 table.add_row(name, _number(value))
@@ -88,7 +86,7 @@ def _show(found: list[dict[str, Any]], facts: dict[str, object]) -> None:
             is_name = name == "generator"
             table.add_column(name.replace("_", " "), justify="left" if is_name else "right", no_wrap=is_name)
         for scores in found:
-            table.add_row(*(printable(v) if isinstance(v, str) else _number(v) for v in scores.values()))
+            table.add_row(*(console.printable(v) if isinstance(v, str) else _number(v) for v in scores.values()))
     if not console.console.is_terminal:
         console.console.width = 10_000  # a pipe has no edge at which a row would have to break
     console.console.print(table)

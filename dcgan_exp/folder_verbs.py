@@ -8,7 +8,7 @@ from dcgan_exp import console, runs
 from dcgan_exp.verb_options import DONE, add_run, tell, whole_number
 
 if TYPE_CHECKING:
-    from dcgan_exp.index import Entry
+    from dcgan_exp.glances import Glance
 
 
 def add_info_options(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,6 @@ def add_info_options(parser: argparse.ArgumentParser) -> None:
 def info(options: argparse.Namespace) -> int:
     """All about one run on a screen."""
     from dcgan_exp import index, overview
-    from dcgan_exp.tables import printable
 
     if options.config:
         import yaml
@@ -28,7 +27,7 @@ def info(options: argparse.Namespace) -> int:
         print(yaml.safe_dump(runs.read(options.run).config(), sort_keys=False), end="")
         return DONE
     for heading, text in overview.screen(index.read_entry(options.run)):
-        print(f"{heading:10} {printable(text)}".rstrip())
+        print(f"{heading:10} {console.printable(text)}".rstrip())
     return DONE
 
 
@@ -47,25 +46,23 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
 def list_runs(options: argparse.Namespace) -> int:
     """A line for each run, the oldest first."""
     from dcgan_exp import overview
-    from dcgan_exp.tables import printable
 
-    entries = [entry for entry in _entries(options) if options.status in (None, entry.run.status)]
-    heading, *lines = overview.listing(entries)
+    found = [glance for glance in _found(options) if options.status in (None, glance.run.status)]
+    heading, *lines = overview.listing(found)
     lines = lines[-options.last :] if options.last else lines
-    print("\n".join(printable(line) for line in overview.aligned([heading, *lines])))
+    print("\n".join(console.printable(line) for line in overview.aligned([heading, *lines])))
     return DONE
 
 
-def _entries(options: argparse.Namespace) -> "list[Entry]":
-    from dcgan_exp import index
-    from dcgan_exp.tables import printable
+def _found(options: argparse.Namespace) -> "list[Glance]":
+    from dcgan_exp import glances
 
-    entries, notes = index.read_all(options.folders)
-    for note in notes if entries and not options.quiet else ():
-        console.warn(printable(note))
-    if not entries:
+    found, notes = glances.read_all(options.folders)
+    for note in notes if found and not options.quiet else ():
+        console.warn(console.printable(note))
+    if not found:
         raise runs.RunError("; ".join(notes) or "no runs")
-    return entries
+    return found
 
 
 def add_clean_options(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +78,7 @@ def clean(options: argparse.Namespace) -> int:
     """List, and with --yes delete, failed runs and old checkpoints of finished ones; never a finished run's results."""
     from dcgan_exp import overview
 
-    items = overview.waste(_entries(options))
+    items = overview.waste(_found(options))
     freed = 0
     for item in items:
         if not options.yes:

@@ -11,22 +11,21 @@ import json
 import math
 import os
 import re
-import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import dcgan_exp
 from dcgan_exp import diagnosis, runs
+from dcgan_exp.glances import MOST_NUMBER, find_each, natural, whole_number
 from dcgan_exp.user_cache import cache_folder
 
 FORMAT = 1
 SETTLED_SECONDS = 2.0  # a file younger than this may change again within the resolution of its time
 MOST_KEYS = 2000  # of a configuration; YAML's aliases can make a small file endless
 MOST_CHARACTERS = 500  # of a value
-MOST_NUMBER = 2**53  # beyond it a whole number is no longer exact as a float, nor in JavaScript
 RECORD_FIELDS = (
     "name", "status", "reason", "heartbeat", "iteration", "started", "ended", "seconds", "host", "pid",
     "process_start", "versions", "git_commit", "threads", "data", "parameters", "yardstick",
@@ -63,62 +62,19 @@ def direction(metric: str) -> int:
 
 def read_all(paths: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """The runs at and below the paths, each once, in natural order; and a line for each thing left out."""
-    entries: dict[tuple[int, int], Entry] = {}
+    entries: list[Entry] = []
     left_out: list[str] = []
-    for path in paths:
-        cache, count = Cache(path), 0
-        for folder, identity in find(path, left_out):
-            count += 1
-            if identity in entries:
-                continue
-            try:
-                entries[identity] = cache.entry(folder)
-            except runs.RunError as error:
-                left_out.append(f"left out: {error}")
-        if not count:
-            left_out.append(f"{path}: {'holds no runs' if path.is_dir() else 'no such folder'}")
+    caches = {path: Cache(path) for path in paths}
+    for path, folder in find_each(paths, left_out):
+        try:
+            entries.append(caches[path].entry(folder))
+        except runs.RunError as error:
+            left_out.append(f"left out: {error}")
+    for cache in caches.values():
         cache.save()
-    found = sorted(entries.values(), key=lambda entry: natural(str(entry.folder)))
+    found = sorted(entries, key=lambda entry: natural(str(entry.folder)))
     left_out += [problem for entry in found for problem in entry.problems]
     return found, left_out
-
-
-def natural(text: str) -> list[tuple[int, str]]:
-    """A sort key that puts `2-b` before `10-a`."""
-    parts = re.split(r"(\d{1,18})", text)
-    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in parts]
-
-
-def find(root: Path, left_out: list[str]) -> Iterator[tuple[Path, tuple[int, int]]]:
-    """(run folder, its device and inode) at and below a path. Each folder is visited once, whatever links say."""
-    seen: set[tuple[int, int]] = set()
-    pending = [str(root)]
-    while pending:
-        path = pending.pop()
-        try:
-            facts = os.stat(path)
-            identity = (facts.st_dev, facts.st_ino)
-            if identity in seen or not stat.S_ISDIR(facts.st_mode):
-                continue
-            seen.add(identity)
-            with os.scandir(path) as listing:
-                children = list(listing)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            left_out.append(f"left out: {path}: {error.strerror}")
-            continue
-        if any(child.name == runs.RECORD for child in children):
-            yield Path(path), identity
-        else:
-            pending += [child.path for child in children if not child.name.startswith(".") and _may_be_folder(child)]
-
-
-def _may_be_folder(child: "os.DirEntry[str]") -> bool:
-    try:
-        return child.is_dir()
-    except OSError:  # a link in a circle
-        return False
 
 
 # The cache ---------------------------------------------------------------------------------------
@@ -199,7 +155,7 @@ def read_entry(folder: Path) -> Entry:
             problems.append(f"{folder}: {damaged} damaged or half-written lines of its metrics were left out")
     iterations = [int(value or 0) if abs(value or 0) < MOST_NUMBER else 0 for value in metrics.get("iteration", ())]
     # The record's is refreshed with the heartbeat only: a running or killed run may have a later row.
-    record["iteration"] = max([_whole_number(record.get("iteration"), default=0), *iterations[-1:]])
+    record["iteration"] = max([whole_number(record.get("iteration"), default=0), *iterations[-1:]])
     if not isinstance(record.get("seconds"), int | float):  # absent, or too odd to be a number
         record["seconds"] = next((value for value in reversed(metrics.get("seconds", ())) if value is not None), None)
     final, best = _final(run.record, metrics), _best(run.record, metrics, iterations)
@@ -238,10 +194,6 @@ def _plain(value: Any, depth: int = 3) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _whole_number(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_NUMBER else default
-
-
 def _final(record: Mapping[str, Any], metrics: diagnosis.Columns) -> dict[str, float]:
     """The last value of each metric."""
     found = {
@@ -259,7 +211,7 @@ def _best(
     """The best finite value of each metric that has a better direction, and where it was."""
     recorded = record.get("best")
     numbers = _numbers(recorded)
-    where = _whole_number(recorded.get("iteration"), 0) if isinstance(recorded, dict) else 0
+    where = whole_number(recorded.get("iteration"), 0) if isinstance(recorded, dict) else 0
     kept = {name: (value, where) for name, value in numbers.items() if direction(name)}
     found = {}
     for name, column in metrics.items():

@@ -6,9 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dcgan_exp import console, index, locks, runs
+from dcgan_exp import console, locks, runs
+from dcgan_exp.glances import Glance
+
+if TYPE_CHECKING:
+    from dcgan_exp.index import Entry
 
 SETTINGS = ("model.name", "optimizer.name", "loss.name", "update.name", "latent_dim", "seed", "precision", "threads")
 COLUMNS = ("status", "iteration", "started", "took", "name", "D loss", "G loss", "acc.", "folder")
@@ -40,7 +44,7 @@ def _file_bytes(path: Path) -> int:
 # info --------------------------------------------------------------------------------------------
 
 
-def screen(entry: index.Entry) -> list[tuple[str, str]]:
+def screen(entry: "Entry") -> list[tuple[str, str]]:
     """(heading, text) lines that tell all about a run."""
     record, config = entry.record, entry.config
     parts = [
@@ -62,12 +66,12 @@ def screen(entry: index.Entry) -> list[tuple[str, str]]:
     return [(heading, text) for heading, text in parts if text]
 
 
-def _status(entry: index.Entry) -> str:
+def _status(entry: "Entry") -> str:
     status, reason = entry.run.status, entry.record.get("reason")
     return f"{status}: {reason}" if reason else status
 
 
-def _progress(entry: index.Entry) -> str:
+def _progress(entry: "Entry") -> str:
     iteration, total, seconds = (
         entry.record.get("iteration", 0), entry.config.get("iterations"), entry.record.get("seconds"),
     )  # fmt: skip
@@ -122,25 +126,26 @@ def _files(folder: Path) -> list[tuple[str, str]]:
 # list --------------------------------------------------------------------------------------------
 
 
-def listing(entries: Sequence[index.Entry]) -> list[list[str]]:
+def listing(found: Sequence[Glance]) -> list[list[str]]:
     """A line of cells for each run, the oldest first, below one of headings."""
-    ordered = sorted(entries, key=lambda entry: str(entry.record.get("started") or ""))
-    return [list(COLUMNS), *(_cells(entry) for entry in ordered)]
+    return [list(COLUMNS), *(_cells(glance) for glance in sorted(found, key=_started))]
 
 
-def _cells(entry: index.Entry) -> list[str]:
-    record, seconds, total = entry.record, entry.record.get("seconds"), entry.config.get("iterations")
-    iteration = f"{record.get('iteration', 0):,}" + (f"/{total:,}" if isinstance(total, int) else "")
-    losses = [entry.final.get(key) for key in ("d_loss", "g_loss", "d_accuracy")]
+def _started(glance: Glance) -> str:
+    return str(glance.run.record.get("started") or "")[:30]
+
+
+def _cells(glance: Glance) -> list[str]:
+    *losses, accuracy = glance.losses
     return [
-        entry.run.status,
-        iteration,
-        str(record.get("started") or "")[:16].replace("T", " "),
-        console.duration(seconds) if isinstance(seconds, int | float) else "",
-        str(record.get("name") or "")[:30],
-        *(f"{value:.3f}" if value is not None else "" for value in losses[:2]),
-        f"{losses[2]:.0f}%" if losses[2] is not None else "",
-        str(entry.folder),
+        glance.run.status,
+        f"{glance.iteration:,}" + (f"/{glance.iterations:,}" if glance.iterations is not None else ""),
+        _started(glance)[:16].replace("T", " "),
+        console.duration(glance.seconds) if glance.seconds is not None else "",
+        str(glance.run.record.get("name") or "")[:30],
+        *(f"{value:.3f}" if value is not None else "" for value in losses),
+        f"{accuracy:.0f}%" if accuracy is not None else "",
+        str(glance.folder),
     ]
 
 
@@ -172,23 +177,25 @@ class Waste:
     size: int  # bytes
 
 
-def waste(entries: Sequence[index.Entry]) -> list[Waste]:
+def waste(seen: Sequence[Glance]) -> list[Waste]:
     """Failed runs, and the checkpoints of finished ones but for the newest, which a longer run or a fork starts from.
 
     A finished run's results are never among it.
     """
     found = []
-    for entry in entries:
-        status = entry.run.status
-        if status == "failed" and _is_only_a_run(entry.folder):
-            reason = f"failed at iteration {entry.record.get('iteration', 0):,}"
-            if kept := runs.checkpoint_paths(entry.folder):
+    for glance in seen:
+        folder, status = glance.folder, glance.run.status
+        if status == "failed" and _is_only_a_run(folder):
+            reason = f"failed at iteration {glance.iteration:,}"
+            if kept := runs.checkpoint_paths(folder):
                 reason += f", resume would go on from {int(kept[0].stem):,}"
-            found.append(Waste(entry.folder, entry.folder, reason, status, bytes_below(entry.folder)))
-        checkpoints = entry.folder / runs.CHECKPOINTS
+            found.append(Waste(folder, folder, reason, status, bytes_below(folder)))
+        checkpoints = folder / runs.CHECKPOINTS
         if status == "finished" and checkpoints.is_dir() and not checkpoints.is_symlink():
-            found += [Waste(path, entry.folder, "old checkpoint of a finished run", status, bytes_below(path))
-                      for path in old_checkpoints(entry.folder)]  # fmt: skip
+            found += [
+                Waste(path, folder, "old checkpoint of a finished run", status, bytes_below(path))
+                for path in old_checkpoints(folder)
+            ]
     return found
 
 

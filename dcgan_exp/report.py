@@ -27,8 +27,9 @@ from PIL import Image
 import dcgan_exp
 from dcgan_exp import comparison, diagnosis, fairness, images, plots, runs
 from dcgan_exp.comparison import Row
+from dcgan_exp.console import printable
 from dcgan_exp.index import direction
-from dcgan_exp.tables import printable, shown
+from dcgan_exp.tables import shown
 
 BUDGET_BYTES = 12_000_000  # of the page; beyond it the grids become files in a folder beside it
 HOPELESS = 4  # times the budget: fewer levels can't help

@@ -443,6 +443,25 @@ class Run:
         columns = {name: [_parse(row[i]) for row in good] for i, name in enumerate(rows[0])}
         return columns, len(rows) - 1 - len(good) + bool(torn)
 
+    def last_row(self) -> dict[str, float]:
+        """What the last whole row of metrics.csv holds; empty where there is none."""
+        try:
+            whole = read_file(self.folder / METRICS, MOST_BYTES).rpartition(b"\n")[0].decode(errors="replace")
+        except (OSError, ValueError):
+            return {}
+        names = whole.partition("\n")[0].strip().split(",")
+        rows = (row.strip().split(",") for row in reversed(whole.split("\n")[1:]))
+        last = next((row for row in rows if len(row) == len(names)), [])
+        return {name: value for name, cell in zip(names, last, strict=False) if (value := _parse(cell)) is not None}
+
+    def planned_iterations(self) -> int | None:
+        """The configuration's `iterations`, as a rule without the time that YAML takes; null where it can't be read."""
+        with contextlib.suppress(OSError, ValueError, RunError):
+            line = re.search(rb"(?m)^iterations: ([0-9]{1,15})$", read_file(self.folder / CONFIG, MOST_CONFIG_BYTES))
+            found = int(line[1]) if line else self.config().get("iterations")
+            return found if isinstance(found, int) else None
+        return None
+
     def samples(self) -> dict[int, Path]:
         """The grids by iteration, in order."""
         paths = (self.folder / SAMPLES).glob("*.png")

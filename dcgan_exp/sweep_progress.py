@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dcgan_exp import console, runs
+from dcgan_exp.console import printable
 from dcgan_exp.sweep_folders import RECORD, WAITING, Job, Sweep
-from dcgan_exp.tables import printable
 
 POLL_SECONDS = 0.5
 STYLES = {"finished": "green", "failed": "red", "killed": "red", "interrupted": "yellow"}

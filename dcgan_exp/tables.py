@@ -2,7 +2,6 @@
 
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from dcgan_exp.comparison import Row, is_present
 from dcgan_exp.config import SIDE_KEYS
-from dcgan_exp.console import duration
+from dcgan_exp.console import duration, printable
 from dcgan_exp.index import direction
 
 STYLES = {"running": "cyan", "finished": "green", "failed": "bold red", "killed": "red", "interrupted": "yellow"}
@@ -21,16 +20,6 @@ CELL_MARGIN = 3  # characters between two columns
 MOST_CELL = 60  # characters
 # What makes room first on a narrow terminal, by the start of its name.
 LEAST_IMPORTANT = ("best.d_", "seconds", "d_accuracy", "d_loss", "best.g_loss", "g_loss")
-
-
-def printable(text: str) -> str:
-    """Text with control, formatting and undecodable characters shown as escapes."""
-    return "".join(
-        character
-        if unicodedata.category(character)[0] != "C" and character not in "\u2028\u2029"
-        else ascii(character)[1:-1]
-        for character in text
-    )
 
 
 def shown(key: str, value: Any) -> str:

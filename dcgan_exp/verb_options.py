@@ -93,10 +93,8 @@ def wrote(options: argparse.Namespace, path: Path, text: str) -> None:
 
 def tell(options: argparse.Namespace, text: str) -> None:
     """A line, unless --quiet was given; nothing in it reaches the terminal as control characters."""
-    from dcgan_exp.tables import printable
-
     if not options.quiet:
-        console.say(printable(text))
+        console.say(console.printable(text))
 
 
 @contextlib.contextmanager

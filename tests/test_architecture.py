@@ -20,7 +20,7 @@ LAYERS = {
     "devices": 3, "replicas": 2, "workers": 2,
     "gan": 3, "quality": 3, "features": 3, "comparison": 3, "plots": 3, "exports": 3, "fairness": 3, "tables": 3,
     "models": 2, "losses": 2, "regularizers": 2, "augmentation": 2, "data": 2, "checkpoints": 2, "recovery": 2,
-    "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "index": 2,
+    "locks": 2, "runs": 2, "sweep_folders": 2, "combinations": 2, "diagnosis": 2, "glances": 2, "index": 2,
     "animations": 2, "neighbours": 2, "overview": 3,
     "image_folders": 2, "decoding_processes": 2, "generator_files": 2, "array_files": 2, "downloads": 2,
     "config": 1, "user_cache": 1, "images": 1, "image_arrays": 1, "decoding": 1, "console": 1, "concurrency": 1,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from run_folders import make_run
 
-from dcgan_exp import index, locks, overview, runs
+from dcgan_exp import glances, index, locks, overview, runs
 
 
 def waste(folder: Path) -> list[overview.Waste]:
-    return overview.waste(index.read_all([folder])[0])
+    return overview.waste(glances.read_all([folder])[0])
 
 
 def test_the_screen_tells_what_a_run_is(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_the_screen_tells_what_a_run_is(tmp_path: Path) -> None:
 def test_the_list_has_a_line_for_each_run(tmp_path: Path) -> None:
     for name, status in (("a", "finished"), ("b", "failed"), ("c", "killed")):
         make_run(tmp_path / name, status=status, rows=2, grid=None)
-    lines = overview.aligned(overview.listing(index.read_all([tmp_path])[0]))
+    lines = overview.aligned(overview.listing(glances.read_all([tmp_path])[0]))
     assert len(lines) == 4
     assert [line.split()[0] for line in lines] == ["status", "finished", "failed", "killed"]
     assert lines[1].endswith(str(tmp_path / "a"))

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from dcgan_exp.comparison import Row
-from dcgan_exp.tables import cell, difference_table, heading, printable, shown, table
+from dcgan_exp.console import printable
+from dcgan_exp.tables import cell, difference_table, heading, shown, table
 
 
 def row(**values: Any) -> Row:

@@ -80,14 +80,14 @@ class Decoders:
         """One block, or one for each of the files where one of them crashes the decoder."""
         worker = self._idle.get()
         try:
-            decoded = worker.decode(paths, settings)
-            self._idle.put(worker)
-            return [decoded]
+            return [worker.decode(paths, settings)]
         except EOFError:
             worker.close()
             if self._is_over.is_set():
                 raise
-            self._idle.put(self._forked(1)[0])
+            worker = self._forked(1)[0]
+        finally:
+            self._idle.put(worker)  # whatever state it is in: another thread may wait for one
         if len(paths) == 1:
             none = np.empty((0, settings.size, settings.size, settings.channels or 1), np.uint8)
             return [Block(none, [], {0: "it crashes the decoder"})]

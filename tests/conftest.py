@@ -1,6 +1,7 @@
 """Shared fixtures: a small configuration, small images, and one real run that many tests read."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from dcgan_exp.data import Dataset, load
 ROOT = Path(__file__).resolve().parent.parent
 SCORED = ("eval_interval=3", "eval_samples=600", "checkpoint_interval=3", "ema.decay=0.5", "update=shared")
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# In a shell's background job Ctrl-C is ignored, and would be by every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

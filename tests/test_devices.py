@@ -263,7 +263,7 @@ def test_the_chief_ends_with_the_other_worker(
 ) -> None:
     run_py = [str(ROOT / "run.py"), *SMALL, "sample_interval=20", "iterations=1000000"]
     processes = start(tmp_path, *[[*run_py, "hydra.run.dir=run"]] * 2)
-    metrics, deadline = tmp_path / "run" / runs.METRICS, time.monotonic() + 100
+    metrics, deadline = tmp_path / "run" / runs.METRICS, time.monotonic() + 600
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") > 2):
         time.sleep(0.2)
     processes[1].send_signal(number)

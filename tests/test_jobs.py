@@ -108,7 +108,7 @@ def test_a_job_notices_that_nobody_waits_for_it(tmp_path: Path, small_config: Ca
         supervisor.wait()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -76,7 +76,7 @@ def test_ctrl_c_exits_with_130_and_tells_the_folder(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), *TINY, "iterations=100000", "hydra.run.dir=run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / runs.METRICS
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (metrics.exists() and metrics.read_text().count("\n") > 2):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -96,12 +96,8 @@ def test_ctrl_c_while_images_are_decoded_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run.py"), "data=image_folder", "data.path=images", "hydra.run.dir=run"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment,
-        # A shell's background jobs ignore it, and so would what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment)
+    deadline = time.monotonic() + 600
     while not list(tmp_path.glob("cache/dcgan-exp/images/*.part/*")):
         assert time.monotonic() < deadline
         time.sleep(0.01)

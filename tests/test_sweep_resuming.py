@@ -28,7 +28,7 @@ def statuses(folder: Path) -> list[str]:
     return [job.status for job in Sweep(folder).jobs()]
 
 
-def wait_for_status(folder: Path, status: str, seconds: float = 120) -> None:
+def wait_for_status(folder: Path, status: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not (folder / RECORD).exists() or status not in [Sweep(folder).status(job) for job in Sweep(folder).jobs()]:
         assert time.monotonic() < deadline

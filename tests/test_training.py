@@ -121,7 +121,7 @@ def test_a_signal_ends_the_run_after_the_chunk(
     folder = tmp_path / "run"
 
     def interrupt() -> None:
-        metrics, deadline = folder / runs.METRICS, time.monotonic() + 60
+        metrics, deadline = folder / runs.METRICS, time.monotonic() + 600
         while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") > 2):
             time.sleep(0.05)
         os.kill(os.getpid(), number)

@@ -104,7 +104,7 @@ class Decoders:
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-                    "OPENBLAS_NUM_THREADS": "1",  # numpy's threads would be none of the forked processes' own
+                    "OPENBLAS_NUM_THREADS": "1",  # a fork takes no threads along, and one core is a worker's share
                 },
                 start_new_session=True,  # Ctrl-C reaches it only through this process
             )  # fmt: skip

@@ -84,7 +84,7 @@ def find_each(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path
     seen: set[tuple[int, int]] = set()
     for path in paths:
         count = 0
-        for folder, identity in find(path, left_out):
+        for folder, identity in _find(path, left_out):
             count += 1
             if identity not in seen:
                 seen.add(identity)
@@ -93,7 +93,7 @@ def find_each(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path
             left_out.append(f"{path}: {'holds no runs' if path.is_dir() else 'no such folder'}")
 
 
-def find(root: Path, left_out: list[str]) -> Iterator[tuple[Path, tuple[int, int]]]:
+def _find(root: Path, left_out: list[str]) -> Iterator[tuple[Path, tuple[int, int]]]:
     """(run folder, its device and inode) at and below a path. Each folder is visited once, whatever links say."""
     seen: set[tuple[int, int]] = set()
     pending = [str(root)]
